@@ -1,0 +1,71 @@
+// Rows on disk to pairs, prompts and response groups. A row's kind is recognised by its fields:
+//
+//   pair, explicit prompt      prompt, chosen, rejected; optional margin, weight, subset, id
+//   pair, implicit prompt      chosen, rejected (HH-RLHF texts or whole message lists); the same optional fields
+//   pair, summarization        OpenAI's info.{post,title,subreddit}, summaries[2].text, choice, optional worker, extra.confidence
+//   response group             prompt, responses; optional rewards, policy, round
+//   prompt                     prompt; optional id
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "metarm/base/json_lines.h"
+#include "metarm/text/message.h"
+
+namespace metarm {
+
+// A text, or a list of messages. In a response, a message list is what follows the prompt (usually one assistant message).
+using Content = std::variant<std::string, Conversation>;
+bool is_empty(const Content& content);
+Content parse_content(const Json& value, const char* field, const std::string& where);  // input error: expected text or a list of {role, content}
+Json to_json(const Content& content);
+
+struct Pair {
+  std::optional<Content> prompt;  // absent: chosen and rejected are whole texts or whole conversations
+  Content chosen, rejected;
+  double margin = 0;
+  double weight = 1;
+  std::string subset, id;
+  std::string where;  // file:line
+};
+
+struct Prompt {
+  Content prompt;
+  std::string id;
+  std::string where;
+};
+
+struct ResponseGroup {
+  Content prompt;
+  std::vector<Content> responses;  // at least one; what needs two says so itself
+  std::vector<double> rewards;     // empty, or one a response
+  std::string policy;
+  std::int64_t round = -1;         // -1: not given
+  std::string where;
+};
+
+template <class Row>
+struct Rows {
+  std::vector<Row> rows;
+  BadRowReport report;
+};
+
+// Equal chosen and rejected is a bad row (input error `file:line: chosen and rejected are equal`). Margins and weights must be finite, weights not negative.
+Rows<Pair> read_pairs(const std::vector<std::string>& files, BadRows bad_rows);
+Rows<Prompt> read_prompts(const std::vector<std::string>& files, BadRows bad_rows);  // also takes pairs' and groups' prompts
+Rows<ResponseGroup> read_response_groups(const std::vector<std::string>& files, BadRows bad_rows, std::int64_t min_responses);
+
+Pair parse_pair(const JsonRow& row);
+Prompt parse_prompt(const JsonRow& row);
+ResponseGroup parse_response_group(const JsonRow& row, std::int64_t min_responses);
+Json to_json(const ResponseGroup& group);
+
+// What a row holds for `score`: the texts to score, and the kind that decides the field the scores go into.
+enum class RowKind { pair, response_group, text };  // reward pairs; `responses`; one `text`, `messages` or prompt + response
+RowKind recognise_row(const JsonRow& row);          // input error that lists the known fields
+
+}  // namespace metarm
