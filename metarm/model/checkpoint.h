@@ -11,6 +11,7 @@
 #include "metarm/base/log.h"
 #include "metarm/base/options.h"
 #include "metarm/model/families.h"
+#include "metarm/model/pad_token.h"
 #include "metarm/model/reward_model.h"
 
 namespace metarm {
@@ -22,6 +23,7 @@ struct CheckpointConfig {
   ModelSpec spec;
   HeadKind head;  // as `architectures` names it
   std::optional<std::int64_t> pad_token_id, eos_token_id;
+  std::optional<PadToken> new_pad;  // chosen for a new reward model, to be written with it
 };
 CheckpointConfig load_checkpoint_config(const std::string& directory);
 
