@@ -9,6 +9,7 @@
 #include "metarm/base/error.h"
 #include "metarm/base/random.h"
 #include "metarm/model/checkpoint.h"
+#include "metarm/model/lora.h"
 #include "metarm/model/tensor_files.h"
 #include "metarm/model/tensor_layout.h"
 
@@ -129,6 +130,7 @@ Pooling stored_pooling(const CheckpointConfig& config) {
 LoadedRewardModel load_reward_model(const std::string& directory, at::ScalarType dtype, at::Device device, MissingHead missing_head,
                                     std::uint64_t seed, std::optional<Pooling> pooling, Log& log) {
   const at::NoGradGuard no_grad;
+  if (is_adapter(directory)) return load_adapter(directory, dtype, device, pooling, log);
   LoadedRewardModel loaded;
   loaded.config = load_checkpoint_config(directory);
   CheckpointConfig& config = loaded.config;

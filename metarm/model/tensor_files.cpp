@@ -144,6 +144,10 @@ void save_shard(const std::string& path, const std::vector<NamedTensor>& tensors
 
 }  // namespace
 
+void save_tensor_file(const std::string& path, const std::vector<NamedTensor>& tensors, at::ScalarType dtype) {
+  save_shard(path, tensors, {0, tensors.size(), 0}, dtype);
+}
+
 void save_tensor_files(const std::string& directory, const std::vector<NamedTensor>& tensors, at::ScalarType dtype, std::int64_t shard_bytes) {
   const std::vector<Shard> shards = split_shards(tensors, static_cast<std::int64_t>(c10::elementSize(dtype)), shard_bytes);
   if (shards.size() == 1) return save_shard((fs::path(directory) / "model.safetensors").string(), tensors, shards[0], dtype);

@@ -44,6 +44,7 @@ struct NamedTensor {
   std::vector<std::int64_t> shape;
   std::function<at::Tensor()> make;
 };
+void save_tensor_file(const std::string& path, const std::vector<NamedTensor>& tensors, at::ScalarType dtype);
 void save_tensor_files(const std::string& directory, const std::vector<NamedTensor>& tensors, at::ScalarType dtype, std::int64_t shard_bytes);
 
 DType to_dtype(at::ScalarType type);

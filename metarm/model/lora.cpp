@@ -1,0 +1,87 @@
+#include "metarm/model/lora.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "metarm/base/error.h"
+#include "metarm/base/random.h"
+
+namespace metarm {
+
+namespace {
+
+bool is_linear(Slot slot) {
+  return slot == Slot::qkv_weight || slot == Slot::attention_out_weight || slot == Slot::up_weight || slot == Slot::down_weight;
+}
+
+std::string short_name(const std::string& module) { return module.substr(module.rfind('.') + 1); }
+
+std::vector<LoraModule> list_linear_modules(const ModelSpec& spec) {
+  std::vector<LoraModule> modules;
+  for (const TensorName& name : list_tensor_names(spec, HeadKind::reward)) {
+    if (!is_linear(name.slot)) continue;
+    const std::int64_t in = name.slot == Slot::down_weight            ? spec.mlp_width
+                            : name.slot == Slot::attention_out_weight ? spec.heads * spec.head_width
+                                                                      : spec.width;
+    modules.push_back({name.name.substr(0, name.name.rfind(".weight")), name, in, name.row_end - name.row_begin});
+  }
+  return modules;
+}
+
+}  // namespace
+
+Lora make_lora(const ModelSpec& spec, const LoraOptions& options) {
+  Lora lora{options, list_linear_modules(spec)};
+  if (options.targets == std::vector<std::string>{"all-linear"}) return lora;
+  std::set<std::string> known;
+  for (const LoraModule& module : lora.modules) known.insert(short_name(module.name));
+  for (const std::string& target : options.targets)
+    if (!known.contains(target)) fail_input("--lora-targets: expected all-linear or some of {}, got {}", fmt::join(known, ", "), target);
+  std::erase_if(lora.modules, [&](const LoraModule& module) { return std::ranges::find(options.targets, short_name(module.name)) == options.targets.end(); });
+  return lora;
+}
+
+FlatTensors make_lora_tensors(const Lora& lora, const Weights& weights, std::uint64_t seed) {
+  std::vector<TensorInfo> infos;
+  for (const LoraModule& module : lora.modules) {
+    infos.push_back({module.name + ".lora_A.weight", {lora.options.rank, module.in}, true});
+    infos.push_back({module.name + ".lora_B.weight", {module.out, lora.options.rank}, true});
+  }
+  const std::size_t head = infos.size();
+  infos.push_back({"score.weight", weights.at(Slot::score).sizes().vec(), true});
+  FlatTensors tensors(std::move(infos), at::kFloat, weights.at(Slot::score).device());
+  for (std::size_t i = 0; i < lora.modules.size(); ++i) {
+    at::Generator generator = at::detail::createCPUGenerator(derive_seed(seed, "lora", i));
+    const double bound = 1.0 / std::sqrt(static_cast<double>(lora.modules[i].in));
+    tensors.tensor(2 * i).copy_(at::empty({lora.options.rank, lora.modules[i].in}, at::kFloat).uniform_(-bound, bound, generator));
+  }
+  tensors.tensor(head).copy_(weights.at(Slot::score));
+  return tensors;
+}
+
+void attach_lora(RewardModel& reward_model, const Lora& lora, const std::vector<at::Tensor>& tensors) {
+  if (tensors.size() != 2 * lora.modules.size() + 1) fail_internal("attach_lora: expected {} tensors, got {}", 2 * lora.modules.size() + 1, tensors.size());
+  reward_model.model.updates.clear();
+  for (std::size_t i = 0; i < lora.modules.size(); ++i) {
+    const TensorName& weight = lora.modules[i].weight;
+    reward_model.model.updates.push_back({weight.slot, weight.layer, weight.row_begin, weight.row_end, lora.scale(), tensors[2 * i], tensors[2 * i + 1]});
+  }
+  reward_model.model.weights.set(Slot::score, 0, tensors.back());
+}
+
+void merge_lora(Model& model) {
+  const at::NoGradGuard no_grad;
+  for (const LowRankUpdate& update : model.updates) {
+    at::Tensor rows = model.weights.at(update.slot, update.layer).slice(0, update.row_begin, update.row_end);
+    rows.copy_(rows.to(at::kFloat) + at::mm(update.b.to(at::kFloat), update.a.to(at::kFloat)) * update.scale);
+  }
+  model.updates.clear();
+}
+
+}  // namespace metarm

@@ -1,0 +1,49 @@
+// LoRA (arXiv 2106.09685): frozen weights W plus scale · B A of a small rank, with scale = alpha / rank. The reward head is trained whole beside it. Adapters are written in PEFT's format.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "metarm/model/checkpoint.h"
+#include "metarm/model/reward_model.h"
+
+namespace metarm {
+
+struct LoraOptions {
+  std::int64_t rank = 0;  // 0: no LoRA, all weights are trained
+  double alpha = 16;
+  std::vector<std::string> targets = {"all-linear"};  // module names as the checkpoint has them (q_proj, v_proj, ...), or all-linear
+};
+
+// A linear layer as the checkpoint names it, and its rows of a slot.
+struct LoraModule {
+  std::string name;  // model.layers.0.self_attn.q_proj
+  TensorName weight;
+  std::int64_t in, out;
+};
+
+struct Lora {
+  LoraOptions options;
+  std::vector<LoraModule> modules;
+  double scale() const { return options.alpha / static_cast<double>(options.rank); }
+};
+
+// Input error for a target that names no linear layer, listing those there are.
+Lora make_lora(const ModelSpec& spec, const LoraOptions& options);
+
+// The trainable tensors, float32: lora_A [rank, in] uniform in ±1/sqrt(in) (seeded) and lora_B [out, rank] zero for each module, then the reward head.
+FlatTensors make_lora_tensors(const Lora& lora, const Weights& weights, std::uint64_t seed);
+// Makes the reward model compute with `tensors` (in the order of make_lora_tensors) over its own weights.
+void attach_lora(RewardModel& reward_model, const Lora& lora, const std::vector<at::Tensor>& tensors);
+// Adds the updates to the weights and drops them.
+void merge_lora(Model& model);
+
+// adapter_config.json and adapter_model.safetensors, with the tokenizer's files. `reward_model` has the adapters attached.
+void save_adapter(const std::string& directory, const RewardModel& reward_model, const Lora& lora, const CheckpointConfig& base);
+
+bool is_adapter(const std::string& directory);
+// An adapter of a reward model over its base (base_model_name_or_path, relative paths from the adapter's folder), merged.
+LoadedRewardModel load_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling, Log& log);
+
+}  // namespace metarm
