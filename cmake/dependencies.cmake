@@ -8,11 +8,9 @@ find_package(tomlplusplus REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 
-if(METARM_TESTS)
-  find_package(GTest REQUIRED)
-  include(GoogleTest)
-  enable_testing()
-endif()
+# Tests are built where GoogleTest is installed.
+find_package(GTest QUIET)
+enable_testing()
 
 # LibTorch comes with the Python package: ask the interpreter where it lies.
 if(METARM_TORCH)

@@ -50,7 +50,7 @@ function(metarm_module name)
   endif()
 
   file(GLOB tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${name}/*_test.cpp)
-  if(METARM_TESTS AND tests)
+  if(GTest_FOUND AND tests)
     add_executable(${name}_test ${tests})
     metarm_settings(${name}_test)
     target_link_libraries(${name}_test PRIVATE metarm_${name} GTest::gtest GTest::gtest_main)

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Every test: the C++ programs, the parsers' corpus under sanitizers, then the Python ones (oracles, commands, faults).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source tools/setup.sh
+
+need_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+need_test_python
+build_in build
+build_in build-sanitize -- -DMETARM_TORCH=OFF -DMETARM_SANITIZE=ON
+
+status=0
+say "C++ tests"
+ctest --test-dir build --output-on-failure || status=1
+say "parsers and their corpus under address and undefined-behaviour sanitizers"
+ctest --test-dir build-sanitize --output-on-failure || status=1
+say "Python tests: transformers, tokenizers, gguf, PEFT and plain PyTorch as oracles; commands; faults"
+METARM=build/metarm "$PYTHON" -m pytest -q -rs tests "$@" || status=1
+exit $status
