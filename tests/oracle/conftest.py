@@ -1,0 +1,40 @@
+"""The program under test, and what the oracle tests share."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("METARM", ROOT / "build" / "metarm")).resolve().parent
+HH = ROOT.parent / "shared" / "data" / "hh-harmless"
+
+
+def run_program(name, *arguments, check=True, **more):
+    """Runs a program of the build folder; with `check`, a failure shows what it printed."""
+    result = subprocess.run([str(BUILD / name), *map(str, arguments)], capture_output=True, text=True, **more)
+    if check and result.returncode != 0:
+        pytest.fail(f"{name} {' '.join(map(str, arguments))}\nexit {result.returncode}\n{result.stdout}\n{result.stderr}")
+    return result
+
+
+def run_metarm(*arguments, check=True, **more):
+    return run_program("metarm", *arguments, check=check, **more)
+
+
+def write_rows(path, rows):
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def read_rows(path):
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+@pytest.fixture(scope="session")
+def hh():
+    if not HH.exists():
+        pytest.skip(f"the HH-RLHF pairs are not at {HH.name}: they are not part of the product")
+    return HH

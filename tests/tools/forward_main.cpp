@@ -1,0 +1,79 @@
+// forward MODEL logits|rewards|generate < JSON: runs a checkpoint on groups of token sequences, each group one token tree.
+//   {"groups": [[[ids...], ...], ...], "tokens_per_batch": 1000}  ->  {"logits": per group, per sequence, per token [V]} or {"rewards": per group, per sequence}
+//   {"prompts": [[ids...], ...], "max_new_tokens": 8, "responses": 2, "temperature": 0}  ->  {"tokens": per prompt, per response}
+#include <torch/torch.h>
+
+#include <iostream>
+#include <iterator>
+
+#include "metarm/base/error.h"
+#include "metarm/model/checkpoint.h"
+#include "metarm/model/generate.h"
+
+namespace metarm {
+namespace {
+
+using Groups = std::vector<std::vector<TokenIds>>;
+
+std::vector<float> to_vector(const at::Tensor& tensor) {
+  const at::Tensor flat = tensor.to(at::kFloat).contiguous();
+  return {flat.const_data_ptr<float>(), flat.const_data_ptr<float>() + flat.numel()};
+}
+
+// Logits of a tree's tokens, put together again along each path.
+Json group_logits(const Model& model, const std::vector<TokenIds>& group) {
+  const TokenTree tree = make_token_tree(group);
+  const Batch batch = make_batch(std::span(&tree, 1));
+  const at::Tensor logit_NV = language_logits(model, run_batch(model, batch, {}));
+  Json sequences = Json::array();
+  for (const std::int64_t row : batch.row_segment) {
+    const Segment& segment = batch.segments[static_cast<std::size_t>(row)];
+    Json path = Json::array();
+    for (std::int64_t i = segment.prefix_begin; i < segment.prefix_end; ++i) path.push_back(to_vector(logit_NV[i]));
+    for (std::int64_t i = segment.begin; i < segment.end; ++i) path.push_back(to_vector(logit_NV[i]));
+    sequences.push_back(std::move(path));
+  }
+  return sequences;
+}
+
+Json run(const std::string& directory, const std::string& what, const Json& request) {
+  const at::NoGradGuard no_grad;
+  const std::unique_ptr<Log> log = make_null_log();
+  if (what == "rewards") {
+    const LoadedRewardModel loaded = load_reward_model(directory, at::kFloat, at::kCPU, MissingHead::fail, 0, std::nullopt, *log);
+    return {{"rewards", score_groups(loaded.reward_model, request["groups"].get<Groups>(), request["tokens_per_batch"])}};
+  }
+  const LoadedLanguageModel loaded = load_language_model(directory, at::kFloat, at::kCPU, *log);
+  if (what == "logits") {
+    Json logits = Json::array();
+    for (const std::vector<TokenIds>& group : request["groups"].get<Groups>()) logits.push_back(group_logits(loaded.model, group));
+    return {{"logits", logits}};
+  }
+  GenerateOptions options;
+  options.responses = request["responses"];
+  options.max_new_tokens = request["max_new_tokens"];
+  options.sampling.temperature = request["temperature"];
+  options.tokens_per_batch = request.value("tokens_per_batch", 100000);
+  options.end_tokens = request.value("end_tokens", std::vector<TokenId>{});
+  Json tokens = Json::array();
+  for (const auto& responses : generate(loaded.model, request["prompts"].get<std::vector<TokenIds>>(), options)) {
+    Json branch = Json::array();
+    for (const GeneratedResponse& response : responses) branch.push_back(response.tokens);
+    tokens.push_back(branch);
+  }
+  return {{"tokens", tokens}};
+}
+
+}  // namespace
+}  // namespace metarm
+
+int main(int argc, char** argv) {
+  if (argc != 3) return 64;
+  try {
+    const std::string input(std::istreambuf_iterator<char>(std::cin), {});
+    std::cout << metarm::run(argv[1], argv[2], metarm::Json::parse(input)) << "\n";
+  } catch (const metarm::Error& error) {
+    std::cerr << error.what() << "\n";
+    return metarm::exit_code(error.kind());
+  }
+}
