@@ -26,7 +26,7 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-// A file under a temporary name beside its destination. commit() flushes it to disk and renames it into place; without
+// A file under a temporary name beside its destination (a device such as /dev/stdout is written directly). commit() flushes it to disk and renames it into place; without
 // commit the temporary file is removed and the destination is as before. io error (disk full and the like) from write and commit.
 class AtomicFile {
  public:
@@ -40,7 +40,7 @@ class AtomicFile {
   void commit();
 
  private:
-  std::string path_, temporary_;
+  std::string path_, temporary_, buffer_;
   int descriptor_ = -1;
 };
 

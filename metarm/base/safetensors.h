@@ -42,7 +42,7 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// Writes `path` atomically (see file.h). Tensors' bytes are aligned to 8 and follow the order given.
+// Writes `path` atomically (see file.h). Tensors' bytes follow the order given, without gaps, from an offset that is a multiple of 8.
 void save_safetensors(const std::string& path, std::span<const TensorBytes> tensors,
                       const std::map<std::string, std::string>& metadata);
 
