@@ -1,0 +1,69 @@
+#include "metarm/eval/evaluate.h"
+
+#include <fmt/format.h>
+
+namespace metarm {
+
+std::vector<PairRewards> score_pairs(const RewardModel& reward_model, std::span<const EncodedPair> pairs, std::int64_t tokens_per_batch,
+                                     const RowsDone& progress) {
+  std::vector<std::vector<TokenIds>> groups;
+  groups.reserve(pairs.size());
+  for (const EncodedPair& pair : pairs) groups.push_back({pair.chosen, pair.rejected});
+  std::vector<PairRewards> rewards;
+  for (const std::vector<float>& reward : score_groups(reward_model, groups, tokens_per_batch, progress)) rewards.push_back({reward[0], reward[1]});
+  return rewards;
+}
+
+std::vector<std::vector<float>> score_responses(const RewardModel& reward_model, std::span<const EncodedGroup> groups,
+                                                std::int64_t tokens_per_batch, const RowsDone& progress) {
+  std::vector<std::vector<TokenIds>> responses;
+  responses.reserve(groups.size());
+  for (const EncodedGroup& group : groups) responses.push_back(group.responses);
+  return score_groups(reward_model, responses, tokens_per_batch, progress);
+}
+
+std::map<std::string, PairStatistics> statistics_by_subset(std::span<const Pair> rows, std::span<const EncodedPair> pairs,
+                                                           std::span<const PairRewards> rewards) {
+  std::map<std::string, std::vector<PairRewards>> by_subset;
+  for (std::size_t i = 0; i < pairs.size(); ++i) by_subset[rows[static_cast<std::size_t>(pairs[i].row)].subset].push_back(rewards[i]);
+  std::map<std::string, PairStatistics> statistics;
+  for (const auto& [subset, subset_rewards] : by_subset) statistics.emplace(subset, pair_statistics(subset_rewards));
+  return statistics;
+}
+
+Json to_json(const PairStatistics& statistics) {
+  Json bins = Json::array();
+  for (const CalibrationBin& bin : statistics.calibration) bins.push_back({{"confidence", bin.mean_confidence}, {"accuracy", bin.accuracy}, {"pairs", bin.pairs}});
+  return {{"pairs", statistics.pairs},
+          {"accuracy", statistics.accuracy},
+          {"accuracy_low", statistics.accuracy_interval.low},
+          {"accuracy_high", statistics.accuracy_interval.high},
+          {"loss", statistics.loss},
+          {"margin", statistics.mean_margin},
+          {"reward_mean", statistics.mean_reward},
+          {"reward_deviation", statistics.reward_deviation},
+          {"calibration_error", statistics.calibration_error},
+          {"calibration", bins}};
+}
+
+Json to_json(const DifferenceStatistics& statistics) {
+  return {{"groups", statistics.groups},           {"mean", statistics.mean},
+          {"variance", statistics.variance},       {"near_ties", statistics.near_ties},
+          {"scaled_mean", statistics.scaled_mean}, {"scaled_variance", statistics.scaled_variance},
+          {"histogram", statistics.histogram}};
+}
+
+std::string to_text(const PairStatistics& s) {
+  return fmt::format("accuracy {:.3f} [{:.3f}, {:.3f}] on {} pairs, loss {:.3f}, margin {:.3f}, rewards {:.3f} ± {:.3f}, calibration error {:.3f}", s.accuracy,
+                     s.accuracy_interval.low, s.accuracy_interval.high, s.pairs, s.loss, s.mean_margin, s.mean_reward, s.reward_deviation, s.calibration_error);
+}
+
+std::string to_text(const DifferenceStatistics& s) {
+  std::string text = fmt::format("reward differences of {} groups: mean {:.3f}, variance {:.3f}", s.groups, s.mean, s.variance);
+  if (!s.histogram.empty())
+    text += fmt::format("; in units of the rewards' deviation on the pairs: mean {:.3f}, variance {:.3f}; near ties {:.1f} %", s.scaled_mean, s.scaled_variance,
+                        100 * s.near_ties);
+  return text;
+}
+
+}  // namespace metarm

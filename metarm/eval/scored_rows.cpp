@@ -1,0 +1,124 @@
+#include "metarm/eval/scored_rows.h"
+
+#include <fmt/format.h>
+
+#include <functional>
+#include <optional>
+
+#include "metarm/base/error.h"
+
+namespace metarm {
+
+namespace {
+
+// A row, and its sequences that can be scored, each with its place among the row's texts.
+struct PendingRow {
+  Json row;
+  RowKind kind;
+  std::vector<std::optional<TokenIds>> sequences;
+};
+
+std::optional<Content> optional_content(const Json& row, const char* field, const std::string& where) {
+  if (!row.contains(field)) return std::nullopt;
+  return parse_content(row[field], field, where);
+}
+
+std::vector<std::optional<TokenIds>> encode_row(const JsonRow& row, RowKind kind, Encoder& encoder) {
+  const std::string where = row.where();
+  switch (kind) {
+    case RowKind::pair: {
+      const Pair pair = parse_pair(row);
+      return {encoder.sequence(pair.prompt, pair.chosen, where), encoder.sequence(pair.prompt, pair.rejected, where)};
+    }
+    case RowKind::response_group: {
+      const ResponseGroup group = parse_response_group(row, 1);
+      std::vector<std::optional<TokenIds>> sequences;
+      for (const Content& response : group.responses) sequences.push_back(encoder.sequence(group.prompt, response, where));
+      return sequences;
+    }
+    case RowKind::text: {
+      const char* field = row.value.contains("response") ? "response" : row.value.contains("messages") ? "messages" : "text";
+      return {encoder.sequence(optional_content(row.value, "prompt", where), parse_content(row.value.at(field), field, where), where)};
+    }
+  }
+  fail_internal("unknown kind of row");
+}
+
+Json number_or_null(const std::optional<float>& reward) { return reward ? Json(*reward) : Json(nullptr); }
+
+void add_rewards(PendingRow& pending, const std::vector<std::optional<float>>& rewards) {
+  switch (pending.kind) {
+    case RowKind::pair:
+      pending.row["chosen_reward"] = number_or_null(rewards[0]);
+      pending.row["rejected_reward"] = number_or_null(rewards[1]);
+      break;
+    case RowKind::response_group:
+      pending.row["rewards"] = Json::array();
+      for (const std::optional<float>& reward : rewards) pending.row["rewards"].push_back(number_or_null(reward));
+      break;
+    case RowKind::text: pending.row["reward"] = number_or_null(rewards[0]); break;
+  }
+}
+
+class Scorer {
+ public:
+  Scorer(const RewardModel& reward_model, std::int64_t tokens_per_batch, const std::function<void(const Json&)>& write, Log& log)
+      : reward_model_(reward_model), tokens_per_batch_(tokens_per_batch), write_(write), log_(log) {}
+
+  void add(PendingRow row) {
+    for (const auto& sequence : row.sequences) tokens_ += sequence ? static_cast<std::int64_t>(sequence->size()) : 0;
+    rows_.push_back(std::move(row));
+    if (tokens_ >= 16 * tokens_per_batch_) flush();
+  }
+
+  void flush() {
+    std::vector<std::vector<TokenIds>> groups;
+    for (const PendingRow& row : rows_) {
+      std::vector<TokenIds>& group = groups.emplace_back();
+      for (const auto& sequence : row.sequences)
+        if (sequence) group.push_back(*sequence);
+    }
+    const std::vector<std::vector<float>> rewards = score_groups(reward_model_, groups, tokens_per_batch_);
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      std::size_t next = 0;
+      std::vector<std::optional<float>> row_rewards;
+      for (const auto& sequence : rows_[i].sequences) row_rewards.push_back(sequence ? std::optional(rewards[i][next++]) : std::nullopt);
+      add_rewards(rows_[i], row_rewards);
+      write_(rows_[i].row);
+      summary.sequences += static_cast<std::int64_t>(next);
+    }
+    summary.rows += static_cast<std::int64_t>(rows_.size());
+    summary.tokens += tokens_;
+    log_.progress("scoring", summary.rows, 0, fmt::format("{} tokens", summary.tokens));
+    rows_.clear();
+    tokens_ = 0;
+  }
+
+  ScoreSummary summary;
+
+ private:
+  const RewardModel& reward_model_;
+  std::int64_t tokens_per_batch_;
+  const std::function<void(const Json&)>& write_;
+  Log& log_;
+  std::vector<PendingRow> rows_;
+  std::int64_t tokens_ = 0;
+};
+
+}  // namespace
+
+ScoreSummary score_rows(const RewardModel& reward_model, Encoder& encoder, const std::vector<std::string>& files, BadRows bad_rows,
+                        std::int64_t tokens_per_batch, const std::function<void(const Json& row)>& write, Log& log) {
+  Scorer scorer(reward_model, tokens_per_batch, write, log);
+  const BadRowReport report = for_each_row(files, bad_rows, [&](const JsonRow& row) {
+    const RowKind kind = recognise_row(row);
+    scorer.add({row.value, kind, encode_row(row, kind, encoder)});
+  });
+  scorer.flush();
+  scorer.summary.skipped = report.skipped;
+  for (const std::string& error : report.first_errors) log.warn("left out: " + error);
+  for (const std::string& note : encoder.report().notes()) log.info(note);
+  return scorer.summary;
+}
+
+}  // namespace metarm
