@@ -175,6 +175,7 @@ void parse_gpt2(const Config& config, ModelSpec& spec) {
 
 void parse_gpt_neox(const Config& config, ModelSpec& spec) {
   parse_common(config, spec);
+  spec.kv_heads = spec.heads;
   spec.norm = NormKind::layer;
   spec.norm_epsilon = config.number("layer_norm_eps", 1e-5);
   spec.mlp = MlpKind::plain;

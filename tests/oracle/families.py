@@ -71,9 +71,11 @@ def save_tokenizer(directory):
 def save_checkpoint(directory, name, kind, seed=0, dtype=torch.float32, **save):
     """Writes model and tokenizer; returns (model, tokenizer)."""
     Path(directory).mkdir(parents=True, exist_ok=True)
-    model = make_model(name, kind, seed).to(dtype)
-    model.save_pretrained(directory, **save)
-    return model.float(), save_tokenizer(directory)
+    model = make_model(name, kind, seed)
+    model.to(dtype).save_pretrained(directory, **save)
+    if dtype != torch.float32:  # .to() rounds the rotary frequencies too: take the weights alone
+        model = type(model).from_pretrained(directory, dtype=torch.float32, attn_implementation="eager").eval()
+    return model, save_tokenizer(directory)
 
 
 def edit_config(directory, **fields):
