@@ -159,6 +159,16 @@ at::Tensor embed(const Model& model, const at::Tensor& token_N, const at::Tensor
   return hidden;
 }
 
+// A tokenizer that knows more tokens than the checkpoint has embeddings, or a text longer than learned positions reach.
+void check_batch(const ModelSpec& spec, const Batch& batch) {
+  for (const std::int64_t token : batch.tokens)
+    if (token < 0 || token >= spec.vocab_size)
+      fail_input("tokens: expected token ids below {}, got {}; tokenizer and checkpoint do not belong together", spec.vocab_size, token);
+  if (spec.positions != PositionKind::learned) return;
+  for (const std::int64_t position : batch.positions)
+    if (position >= spec.max_positions) fail_input("tokens: expected sequences of up to {} tokens, which the model has positions for; lower --max-length", spec.max_positions);
+}
+
 at::Tensor to_device(const std::vector<std::int64_t>& values, at::Device device) { return at::tensor(values, at::kLong).to(device); }
 
 }  // namespace
@@ -177,6 +187,7 @@ at::Tensor run_layers(const Model& model, const at::Tensor& token_N, const at::T
 }
 
 at::Tensor run_batch(const Model& model, const Batch& batch, const ForwardOptions& options) {
+  check_batch(model.spec, batch);
   const at::Device device = model.weights.at(Slot::token_embedding).device();
   return run_layers(model, to_device(batch.tokens, device), to_device(batch.positions, device),
                     TreeAttention(model.spec, batch.segments, options.twice_differentiable), options);
