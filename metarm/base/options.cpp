@@ -1,0 +1,239 @@
+#include "metarm/base/options.h"
+
+#include <fmt/ranges.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+
+#include "metarm/base/error.h"
+#include "metarm/base/file.h"
+#include "metarm/base/json_lines.h"
+
+namespace metarm {
+namespace {
+
+std::string key_of(std::string name) {
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+bool same_value(const FieldValue& a, const FieldValue& b) {
+  if (const auto* ref = std::get_if<EnumRef>(&a)) return ref->index == std::get<EnumRef>(b).index;
+  return std::visit([&](const auto& value) {
+    using T = std::decay_t<decltype(value)>;
+    if constexpr (std::is_same_v<T, EnumRef>) return false;
+    else return value == std::get<T>(b);
+  }, a);
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, replaced}));
+    }
+  }
+  return row.back();
+}
+
+std::string did_you_mean(std::string_view given, const std::vector<std::string>& known, std::string_view otherwise) {
+  std::size_t best = std::max<std::size_t>(2, given.size() / 3) + 1;
+  std::string name;
+  for (const std::string& candidate : known) {
+    const std::size_t distance = edit_distance(given, candidate);
+    if (distance < best) best = distance, name = candidate;
+  }
+  return name.empty() ? std::string(otherwise) : fmt::format("did you mean {}?", name);
+}
+
+// One place where options come from: flags (`train: --lr`) or a file (`run.toml:3: lr`). `where` names the option in errors.
+void check_range(const Field& field, double value, const std::string& where, std::string_view given) {
+  const bool in_range = std::isfinite(value) && value >= field.info.min && value <= field.info.max;
+  if (in_range) return;
+  if (std::isinf(field.info.min) && std::isinf(field.info.max)) fail_input("{}: expected a finite number, got {}", where, given);
+  if (std::isinf(field.info.max)) fail_input("{}: expected at least {}, got {}", where, field.info.min, given);
+  if (std::isinf(field.info.min)) fail_input("{}: expected at most {}, got {}", where, field.info.max, given);
+  fail_input("{}: expected a number from {} to {}, got {}", where, field.info.min, field.info.max, given);
+}
+
+template <class Number>
+Number parse_number(const std::string& text, const std::string& where) {
+  Number value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size())
+    fail_input("{}: expected a {}number, got '{}'", where, std::is_integral_v<Number> ? "whole " : "", text);
+  return value;
+}
+
+int enum_index(const EnumRef& ref, const std::string& text, const std::string& where) {
+  const auto found = std::find(ref.names.begin(), ref.names.end(), text);
+  if (found == ref.names.end()) fail_input("{}: expected one of {}, got '{}'", where, fmt::join(ref.names, ", "), text);
+  return static_cast<int>(found - ref.names.begin());
+}
+
+// Sets `field` from the words after its flag.
+void set_from_words(Field& field, const std::vector<std::string>& words, const std::string& where) {
+  for (const std::string& word : words)
+    if (!is_valid_utf8(word)) fail_input("{}: expected UTF-8, got other bytes", where);
+  if (auto* list = std::get_if<std::vector<std::string>>(&field.value)) {
+    list->insert(list->end(), words.begin(), words.end());
+    return;
+  }
+  const std::string& word = words.front();
+  if (auto* flag = std::get_if<bool>(&field.value)) {
+    if (word != "true" && word != "false") fail_input("{}: expected true or false, got '{}'", where, word);
+    *flag = word == "true";
+  } else if (auto* whole = std::get_if<std::int64_t>(&field.value)) {
+    *whole = parse_number<std::int64_t>(word, where);
+    check_range(field, static_cast<double>(*whole), where, word);
+  } else if (auto* real = std::get_if<double>(&field.value)) {
+    *real = parse_number<double>(word, where);
+    check_range(field, *real, where, word);
+  } else if (auto* ref = std::get_if<EnumRef>(&field.value)) {
+    ref->index = enum_index(*ref, word, where);
+  } else {
+    field.value = word;
+  }
+}
+
+template <class T>
+T toml_value(const toml::node& node, const std::string& where, std::string_view expected) {
+  const auto value = node.value_exact<T>();
+  if (!value) fail_input("{}: expected {}, got {}", where, expected, toml::impl::node_type_friendly_names[static_cast<std::size_t>(node.type())]);
+  return *value;
+}
+
+// The value that the file's node gives to `field`.
+FieldValue from_toml(const Field& field, const toml::node& node, const std::string& where) {
+  if (std::holds_alternative<bool>(field.value)) return toml_value<bool>(node, where, "true or false");
+  if (std::holds_alternative<std::int64_t>(field.value)) return toml_value<std::int64_t>(node, where, "a whole number");
+  if (std::holds_alternative<double>(field.value))
+    return node.is_integer() ? static_cast<double>(*node.value<std::int64_t>()) : toml_value<double>(node, where, "a number");
+  if (std::holds_alternative<std::string>(field.value)) return toml_value<std::string>(node, where, "text in quotes");
+  if (const auto* ref = std::get_if<EnumRef>(&field.value)) {
+    EnumRef chosen = *ref;
+    chosen.index = enum_index(*ref, toml_value<std::string>(node, where, "text in quotes"), where);
+    return chosen;
+  }
+  if (!node.is_array()) fail_input("{}: expected a list of texts, [\"a\", \"b\"]", where);
+  std::vector<std::string> list;
+  for (const toml::node& item : *node.as_array()) list.push_back(toml_value<std::string>(item, where, "a list of texts"));
+  return list;
+}
+
+class Parser {
+ public:
+  Parser(std::string_view where, std::vector<Field>& fields) : where_(where), fields_(fields) {}
+
+  Parsed run(std::span<const std::string> arguments) {
+    if (std::any_of(arguments.begin(), arguments.end(), [](const std::string& a) { return a == "--help" || a == "-h"; }))
+      return {{}, true};
+    split(arguments);
+    if (const auto config = flags_.extract("config")) read_config(config.mapped().front());
+    for (auto& [name, words] : flags_) {
+      Field& field = *find(name);
+      if (auto* list = std::get_if<std::vector<std::string>>(&field.value)) list->clear();
+      set_from_words(field, words, fmt::format("{}: --{}", where_, name));
+      given_.insert(name);
+    }
+    check_presence();
+    return {given_, false};
+  }
+
+ private:
+  Field* find(std::string_view name) {
+    const auto found = std::find_if(fields_.begin(), fields_.end(), [&](const Field& field) { return name == field.info.name; });
+    return found == fields_.end() ? nullptr : &*found;
+  }
+
+  [[noreturn]] void fail_unknown_flag(const std::string& name) {
+    std::vector<std::string> known{"--config", "--help"};
+    for (const Field& field : fields_) known.push_back(fmt::format("--{}", field.info.name));
+    fail_input("{}: expected a known flag, got --{}; {}", where_, name,
+               did_you_mean("--" + name, known, fmt::format("'metarm {} --help' lists them", where_)));
+  }
+
+  // Arguments to flags_: each flag's words, unread. A word that starts with two dashes is the next flag; '-1' is a value.
+  void split(std::span<const std::string> arguments) {
+    for (std::size_t i = 0; i < arguments.size();) {
+      const std::string& argument = arguments[i++];
+      if (!argument.starts_with("--")) fail_input("{}: expected a flag such as --config, got '{}'", where_, argument);
+      const std::size_t equals = argument.find('=');
+      const std::string name = argument.substr(2, equals == argument.npos ? equals : equals - 2);
+      const Field* field = find(name);
+      if (!field && name != "config") fail_unknown_flag(name);
+      const bool is_list = field && std::holds_alternative<std::vector<std::string>>(field->value);
+      const bool is_bool = field && std::holds_alternative<bool>(field->value);
+      if (flags_.contains(name) && !is_list) fail_input("{}: --{}: expected once, got it twice", where_, name);
+      std::vector<std::string>& words = flags_[name];
+      if (equals != argument.npos) {
+        words.push_back(argument.substr(equals + 1));
+        continue;
+      }
+      const std::size_t first = i;
+      const auto is_value = [&] { return i < arguments.size() && !arguments[i].starts_with("--"); };
+      if (is_bool)
+        words.push_back(is_value() ? arguments[i++] : "true");
+      else
+        while (is_value() && (is_list || i == first)) words.push_back(arguments[i++]);
+      if (words.empty() || (is_list && i == first)) fail_input("{}: --{}: expected a value, got none; one that starts with -- is written --{}=VALUE", where_, name, name);
+    }
+  }
+
+  void read_config(const std::string& path) {
+    toml::table table;
+    const std::string text = read_file(path);
+    try {
+      table = toml::parse(std::string_view(text), std::string_view(path));
+    } catch (const toml::parse_error& error) {
+      fail_input("{}:{}: expected TOML, got an error: {}", path, error.source().begin.line, error.description());
+    }
+    std::vector<std::string> known;
+    for (const Field& field : fields_) known.push_back(key_of(field.info.name));
+    for (const auto& [key, node] : table) {
+      const std::string name(key.str()), where = fmt::format("{}:{}: {}", path, key.source().begin.line, name);
+      const auto found = std::find(known.begin(), known.end(), name);
+      if (found == known.end())
+        fail_input("{}: expected a known option, got {}; {}", where, name, did_you_mean(name, known, fmt::format("'metarm {} --help' lists them", where_)));
+      set_from_file(fields_[static_cast<std::size_t>(found - known.begin())], node, where);
+    }
+  }
+
+  // A key that repeats the default counts as not given: a resolved config lists every option, and must be accepted again.
+  void set_from_file(Field& field, const toml::node& node, const std::string& where) {
+    FieldValue value = from_toml(field, node, where);
+    if (same_value(value, field.value)) return;
+    if (const auto* whole = std::get_if<std::int64_t>(&value)) check_range(field, static_cast<double>(*whole), where, fmt::to_string(*whole));
+    if (const auto* real = std::get_if<double>(&value)) check_range(field, *real, where, fmt::to_string(*real));
+    field.value = std::move(value);
+    given_.insert(field.info.name);
+  }
+
+  void check_presence() {
+    for (const Field& field : fields_) {
+      if (field.info.required && !given_.contains(field.info.name))
+        fail_input("{}: --{}: expected a value, got none; {}", where_, field.info.name, field.info.help);
+      if (field.info.needs && given_.contains(field.info.name) && !given_.contains(field.info.needs))
+        fail_input("{}: --{}: expected --{} with it, got it alone; it has no effect so", where_, field.info.name, field.info.needs);
+    }
+  }
+
+  std::string where_;
+  std::vector<Field>& fields_;
+  std::map<std::string, std::vector<std::string>> flags_;
+  std::set<std::string> given_;
+};
+
+}  // namespace
+
+Parsed parse_fields(std::string_view where, std::vector<Field>& fields, std::span<const std::string> arguments) {
+  return Parser(where, fields).run(arguments);
+}
+
+}  // namespace metarm
