@@ -102,15 +102,15 @@ std::map<std::string, std::string> parse_metadata(const Json& json, const std::s
   return metadata;
 }
 
-std::string make_header(std::span<const TensorBytes> tensors, const std::map<std::string, std::string>& metadata) {
+std::string make_header(std::span<const TensorShape> tensors, const std::map<std::string, std::string>& metadata) {
   Json header = Json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::uint64_t offset = 0;
-  for (const TensorBytes& tensor : tensors) {
-    if (byte_count(tensor.shape, tensor.dtype) != tensor.bytes.size() || header.contains(tensor.name))
-      fail_internal("{}: expected one tensor of that name with as many bytes as its shape takes", tensor.name);
-    header[tensor.name] = {{"dtype", safetensors_name(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + tensor.bytes.size()}}};
-    offset += tensor.bytes.size();
+  for (const TensorShape& tensor : tensors) {
+    const auto size = byte_count(tensor.shape, tensor.dtype);
+    if (!size || header.contains(tensor.name)) fail_internal("{}: expected one tensor of that name with a size that fits", tensor.name);
+    header[tensor.name] = {{"dtype", safetensors_name(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + *size}}};
+    offset += *size;
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
@@ -152,14 +152,25 @@ SafetensorsFile SafetensorsFile::open(const std::string& path) {
   return file;
 }
 
-void save_safetensors(const std::string& path, std::span<const TensorBytes> tensors, const std::map<std::string, std::string>& metadata) {
+void save_safetensors(const std::string& path, std::span<const TensorShape> tensors, const std::map<std::string, std::string>& metadata,
+                      const std::function<std::span<const std::byte>(std::size_t i)>& bytes) {
   const std::string header = make_header(tensors, metadata);
   const std::uint64_t header_size = header.size();
   AtomicFile file(path);
   file.write(std::as_bytes(std::span(&header_size, 1)));
   file.write(header);
-  for (const TensorBytes& tensor : tensors) file.write(tensor.bytes);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const std::span<const std::byte> data = bytes(i);
+    if (byte_count(tensors[i].shape, tensors[i].dtype) != data.size()) fail_internal("{}: expected as many bytes as its shape takes, got {}", tensors[i].name, data.size());
+    file.write(data);
+  }
   file.commit();
+}
+
+void save_safetensors(const std::string& path, std::span<const TensorBytes> tensors, const std::map<std::string, std::string>& metadata) {
+  std::vector<TensorShape> shapes;
+  for (const TensorBytes& tensor : tensors) shapes.push_back({tensor.name, tensor.dtype, tensor.shape});
+  save_safetensors(path, shapes, metadata, [&](std::size_t i) { return tensors[i].bytes; });
 }
 
 }  // namespace metarm

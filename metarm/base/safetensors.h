@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -45,5 +46,14 @@ class SafetensorsFile {
 // Writes `path` atomically (see file.h). Tensors' bytes follow the order given, without gaps, from an offset that is a multiple of 8.
 void save_safetensors(const std::string& path, std::span<const TensorBytes> tensors,
                       const std::map<std::string, std::string>& metadata);
+
+// The same for tensors that are made one at a time: `bytes(i)` is called once for each in turn, and what it returns need live until the next call only.
+struct TensorShape {
+  std::string name;
+  DType dtype;
+  std::vector<std::int64_t> shape;
+};
+void save_safetensors(const std::string& path, std::span<const TensorShape> tensors, const std::map<std::string, std::string>& metadata,
+                      const std::function<std::span<const std::byte>(std::size_t i)>& bytes);
 
 }  // namespace metarm
