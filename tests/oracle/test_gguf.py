@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import run_program, BUILD
 from gguf import GGMLQuantizationType as Type
+from gguf_files import write_gguf
 
 TYPES = [Type.F32, Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q5_1, Type.Q4_K, Type.Q5_K, Type.Q6_K]
 # Where a block holds half-precision numbers, in bytes from its begin.
@@ -23,16 +24,6 @@ def random_rows(kind, rows, blocks, seed=0):
     return data.reshape(rows, blocks * size)
 
 
-def write_gguf(path, tensors):
-    writer = gguf.GGUFWriter(path, "llama")
-    for name, (data, kind) in tensors.items():
-        writer.add_tensor(name, data, raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
 def dequantized(path, name):
     result = subprocess.run([str(BUILD / "gguf_dequantize"), path, name], capture_output=True, check=True)
     return np.frombuffer(result.stdout, dtype=np.float32)
@@ -42,7 +33,7 @@ def dequantized(path, name):
 def test_every_type_equals_the_library(kind, tmp_path):
     path = tmp_path / "model.gguf"
     before, data = random_rows(Type.Q4_0, 3, 1), random_rows(kind, 40, 64, seed=1)
-    write_gguf(path, {"before": (before, Type.Q4_0), "wanted": (data, kind)})
+    write_gguf(path, "llama", {"before": (before, Type.Q4_0), "wanted": (data, kind)})
     expected = gguf.dequantize(data, kind).ravel()
     got = dequantized(path, "wanted")
     assert got.shape == expected.shape
@@ -54,7 +45,7 @@ def test_every_type_equals_the_library(kind, tmp_path):
 
 def test_every_half(tmp_path):
     halves = np.arange(65536, dtype=np.uint16)
-    write_gguf(tmp_path / "model.gguf", {"halves": (halves.view(np.float16), Type.F16)})
+    write_gguf(tmp_path / "model.gguf", "llama", {"halves": (halves.view(np.float16), Type.F16)})
     got, expected = dequantized(tmp_path / "model.gguf", "halves"), halves.view(np.float16).astype(np.float32)
     numbers = ~np.isnan(expected)
     assert (np.isnan(got) == ~numbers).all()
@@ -62,6 +53,6 @@ def test_every_half(tmp_path):
 
 
 def test_missing_tensor_is_named(tmp_path):
-    write_gguf(tmp_path / "model.gguf", {"a": (np.zeros(4, np.float32), Type.F32)})
+    write_gguf(tmp_path / "model.gguf", "llama", {"a": (np.zeros(4, np.float32), Type.F32)})
     result = run_program("gguf_dequantize", tmp_path / "model.gguf", "b", check=False)
     assert result.returncode == 2 and "expected a tensor b" in result.stderr
