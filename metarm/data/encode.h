@@ -25,7 +25,7 @@ namespace metarm {
 struct EncodeReport {
   std::int64_t rows = 0;
   std::int64_t truncated = 0;         // sequences whose prompt was shortened
-  std::int64_t too_long = 0;          // rows left out: a response longer than max_length
+  std::int64_t too_long = 0;          // rows with a response that alone is longer than max_length: such a pair is left out, such a response of a group
   std::int64_t equal = 0;             // pairs left out: both sequences the same after truncation
   std::int64_t doubled_start = 0;     // sequences whose doubled start token was dropped
   std::vector<std::string> notes() const;  // one line for each count that is not zero, for the log
@@ -58,6 +58,9 @@ class Encoder {
   const EncodeReport& report() const { return report_; }
 
  private:
+  std::string render(const Conversation& conversation, bool add_generation_prompt, const std::string& where) const;
+  TokenIds tokens_of_text(const std::string& text, bool count);  // `count`: a dropped start token goes into the report
+
   const Tokenizer& tokenizer_;
   const ChatTemplate* chat_;
   std::int64_t max_length_;

@@ -18,7 +18,8 @@
 
 namespace metarm {
 
-// A text, or a list of messages. In a response, a message list is what follows the prompt (usually one assistant message).
+// A text, or a list of messages. In a response, a message list is what follows the prompt (usually one assistant message), or the whole conversation
+// when it begins with a system or user message, as in UltraFeedback.
 using Content = std::variant<std::string, Conversation>;
 bool is_empty(const Content& content);
 Content parse_content(const Json& value, const char* field, const std::string& where);  // input error: expected text or a list of {role, content}
@@ -58,6 +59,9 @@ struct Rows {
 Rows<Pair> read_pairs(const std::vector<std::string>& files, BadRows bad_rows);
 Rows<Prompt> read_prompts(const std::vector<std::string>& files, BadRows bad_rows);  // also takes pairs' and groups' prompts
 Rows<ResponseGroup> read_response_groups(const std::vector<std::string>& files, BadRows bad_rows, std::int64_t min_responses);
+
+// The prompt of a whole text, up to and with its last "\n\nAssistant:" (empty where it has none), or of a whole conversation: all but its last message.
+Content implicit_prompt(const Content& whole);
 
 Pair parse_pair(const JsonRow& row);
 Prompt parse_prompt(const JsonRow& row);

@@ -40,7 +40,7 @@ std::optional<std::size_t> find_stop(const std::string& text, const std::vector<
 class Sampler {
  public:
   Sampler(const SampleOptions& options, Log& log)
-      : options_(options), log_(log), device_(resolve_device(options.common)), tokenizer_(Tokenizer::load(options.model)), chat_(ChatTemplate::load(options.model, options.chat_template)) {
+      : options_(options), log_(log), device_(resolve_device(options.common)), tokenizer_(Tokenizer::load(options.model)), chat_(ChatTemplate::load(options.model, tokenizer_, options.chat_template)) {
     if (std::ranges::find(options.stop, "") != options.stop.end()) fail_input("--stop: expected texts, got an empty one");
   }
 

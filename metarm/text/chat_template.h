@@ -8,29 +8,35 @@
 
 #include "metarm/base/options.h"
 #include "metarm/text/message.h"
+#include "metarm/text/tokenizer.h"
 
 namespace metarm {
 
 enum class ChatFormat {
-  automatic,  // recognise from the checkpoint
-  chatml,     // <|im_start|>role\n...<|im_end|>\n, no default system message
-  smollm2,    // chatml with SmolLM2's default system message
-  qwen2,      // chatml with Qwen2's / Qwen2.5's default system message
-  qwen3,      // chatml; thinking blocks of earlier assistant turns dropped
-  llama2,     // [INST] ... [/INST]
-  llama3,     // <|start_header_id|>role<|end_header_id|>\n\n...<|eot_id|>
-  mistral,    // [INST] ... [/INST] with the end token after each answer
-  gemma2,     // <start_of_turn>user\n...<end_of_turn>\n
-  zephyr,     // <|user|>\n...</s>\n
-  vicuna,     // USER: ... ASSISTANT: ...
-  hh,         // "\n\nHuman: ...\n\nAssistant: ..." as Anthropic's HH-RLHF data
+  automatic,   // recognise from the checkpoint
+  chatml,      // <|im_start|>role\n...<|im_end|>\n, no default system message
+  smollm2,     // chatml with SmolLM2's default system message
+  qwen2,       // chatml with Qwen2's default system message
+  qwen2_5,     // chatml with Qwen2.5's
+  qwen3,       // chatml; thinking blocks of earlier assistant turns dropped
+  llama2,      // [INST] ... [/INST], start and end token around each exchange
+  llama3,      // <|start_header_id|>role<|end_header_id|>\n\n...<|eot_id|>
+  llama3_1,    // the same with a system message that holds a date: always 26 Jul 2024, so that a text's score does not change overnight
+  mistral,     // [INST] ... [/INST]...</s>
+  mistral_v3,  // [INST] ...[/INST] ...</s>
+  gemma2,      // <start_of_turn>user\n...<end_of_turn>\n
+  zephyr,      // <|user|>\n...</s>\n
+  vicuna,      // USER: ... ASSISTANT: ...</s>
+  hh,          // "\n\nHuman: ...\n\nAssistant: ..." as Anthropic's HH-RLHF data, and the end token
 };
 template <>
 struct EnumNames<ChatFormat> {
   static constexpr std::pair<ChatFormat, const char*> values[] = {
-      {ChatFormat::automatic, "auto"}, {ChatFormat::chatml, "chatml"},   {ChatFormat::smollm2, "smollm2"}, {ChatFormat::qwen2, "qwen2"},
-      {ChatFormat::qwen3, "qwen3"},    {ChatFormat::llama2, "llama2"},   {ChatFormat::llama3, "llama3"},   {ChatFormat::mistral, "mistral"},
-      {ChatFormat::gemma2, "gemma2"},  {ChatFormat::zephyr, "zephyr"},   {ChatFormat::vicuna, "vicuna"},   {ChatFormat::hh, "hh"},
+      {ChatFormat::automatic, "auto"},   {ChatFormat::chatml, "chatml"},     {ChatFormat::smollm2, "smollm2"},
+      {ChatFormat::qwen2, "qwen2"},      {ChatFormat::qwen2_5, "qwen2.5"},   {ChatFormat::qwen3, "qwen3"},
+      {ChatFormat::llama2, "llama2"},    {ChatFormat::llama3, "llama3"},     {ChatFormat::llama3_1, "llama3.1"},
+      {ChatFormat::mistral, "mistral"},  {ChatFormat::mistral_v3, "mistral-v3"}, {ChatFormat::gemma2, "gemma2"},
+      {ChatFormat::zephyr, "zephyr"},    {ChatFormat::vicuna, "vicuna"},     {ChatFormat::hh, "hh"},
   };
 };
 
@@ -40,7 +46,7 @@ class ChatTemplate {
   ChatTemplate(ChatFormat format, std::string bos, std::string eos);
   // From a checkpoint directory: chat_template.jinja, chat_template.json or tokenizer_config.json's chat_template (text, or a list with one named `default`). `wanted` other than
   // automatic overrides it. nullopt when the checkpoint has none; input error, naming --chat-template and its values, when it has one that is unknown.
-  static std::optional<ChatTemplate> load(const std::string& directory, ChatFormat wanted);
+  static std::optional<ChatTemplate> load(const std::string& directory, const Tokenizer& tokenizer, ChatFormat wanted);
 
   ChatFormat format() const { return format_; }
   // The text of a conversation; with `add_generation_prompt`, also what opens the assistant's next turn. Input error for a role or an order that the template refuses.
