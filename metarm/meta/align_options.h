@@ -1,0 +1,73 @@
+// What aligning is told beyond training: the method, the meta step, where the shifted responses are.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "metarm/model/common_options.h"
+#include "metarm/train/training_options.h"
+
+namespace metarm {
+
+enum class Method {
+  meta,   // MetaRM: the pairwise gradient at θ' = θ + the meta step
+  joint,  // descends L − λJ at θ
+  none,   // ordinary further training on the pairs
+};
+template <>
+struct EnumNames<Method> {
+  static constexpr std::pair<Method, const char*> values[] = {{Method::meta, "meta"}, {Method::joint, "joint"}, {Method::none, "none"}};
+};
+
+enum class MetaScale {
+  absolute,    // η ∇J, the paper's
+  normalized,  // η ∇J/‖∇J‖: η is a length
+  adam,        // η times the Adam direction of ∇J
+};
+template <>
+struct EnumNames<MetaScale> {
+  static constexpr std::pair<MetaScale, const char*> values[] = {
+      {MetaScale::absolute, "absolute"}, {MetaScale::normalized, "normalized"}, {MetaScale::adam, "adam"}};
+};
+
+enum class MetaOrder { first, second };
+template <>
+struct EnumNames<MetaOrder> {
+  static constexpr std::pair<MetaOrder, const char*> values[] = {{MetaOrder::first, "first"}, {MetaOrder::second, "second"}};
+};
+
+struct AlignOptions {
+  std::string model;
+  std::vector<std::string> pairs, responses;
+  std::string output;
+  Method method = Method::meta;
+  double meta_lr = 0.02;
+  MetaScale meta_scale = MetaScale::normalized;
+  MetaOrder meta_order = MetaOrder::first;
+  std::int64_t meta_batch_size = 8;
+  double joint_weight = 0.1;
+  TrainingOptions training;
+  ScoringOptions scoring{.tokens_per_batch = 2048};
+  CommonOptions common;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.model, {.name = "model", .help = "The reward model to align: a Hugging Face directory or a PEFT adapter's.", .required = true});
+    visit(self.pairs, {.name = "pairs", .help = "The old preference pairs, JSON lines, .gz accepted. [paper X_t]", .required = true});
+    visit(self.responses, {.name = "responses", .help = "Response groups of the current policy, two or more responses each. [paper X_s]", .required = true});
+    visit(self.output, {.name = "output", .help = "The run's folder: the aligned model, metrics, checkpoints. It must not exist, but for --resume.", .required = true});
+    visit(self.method, {.name = "method", .help = "meta: MetaRM; joint: descend L - lambda J; none: further training on the pairs, with J only measured."});
+    visit(self.meta_lr, {.name = "meta-lr", .help = "Meta learning rate: how far the meta step goes, in the unit of --meta-scale. [paper eta]", .min = 0});
+    visit(self.meta_scale, {.name = "meta-scale", .help = "absolute: eta grad J, as the paper; normalized: a step of length eta; adam: eta times Adam's direction."});
+    visit(self.meta_order, {.name = "meta-order", .help = "first: the gradient at the shifted weights, as the paper; second: through the meta step."});
+    visit(self.meta_batch_size, {.name = "meta-batch-size", .help = "Response groups a step. [paper m]", .min = 1});
+    visit(self.joint_weight, {.name = "joint-weight", .help = "Weight of J for --method joint. [lambda]", .min = 0});
+    TrainingOptions::fields(self.training, visit);
+    ScoringOptions::fields(self.scoring, visit);
+    CommonOptions::fields(self.common, visit);
+  }
+};
+
+}  // namespace metarm

@@ -1,0 +1,133 @@
+#include "metarm/meta/alignment.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "metarm/base/error.h"
+#include "metarm/base/random.h"
+#include "metarm/meta/difference_step.h"
+#include "metarm/meta/meta_direction.h"
+#include "metarm/train/data_order.h"
+#include "metarm/train/pairwise_step.h"
+
+namespace metarm {
+
+namespace {
+
+double length(const at::Tensor& v) { return v.norm().item<double>(); }
+
+double cosine(const at::Tensor& a, const at::Tensor& b) {
+  const double lengths = length(a) * length(b);
+  return lengths > 0 ? at::dot(a, b).item<double>() / lengths : 0;
+}
+
+class Alignment {
+ public:
+  Alignment(const AlignOptions& options, RewardSetup& setup, std::vector<EncodedGroup> groups)
+      : options_(options),
+        setup_(setup),
+        groups_(std::move(groups)),
+        pairwise_(make_pairwise_step(options.training, options.scoring, options.common)),
+        difference_{setup, groups_, options.scoring.tokens_per_batch, options.training.gradient_checkpointing},
+        direction_(options.meta_scale, setup.trainable->master()),
+        pair_order_(static_cast<std::int64_t>(setup.pairs.size()), seed(), "pairs", options.training.shuffle),
+        group_order_(static_cast<std::int64_t>(groups_.size()), seed(), "groups", options.training.shuffle) {}
+
+  Objective objective() {
+    return {pair_order_.steps_per_epoch(options_.training.batch_size), [this](std::int64_t step, at::Tensor& gradient) { return add_gradient(step, gradient); },
+            options_.method == Method::meta ? direction_.state() : NamedTensors{}};
+  }
+
+ private:
+  std::uint64_t seed() const { return static_cast<std::uint64_t>(options_.common.seed); }
+  std::uint64_t rounding_seed(std::int64_t step) const { return derive_seed(seed(), "rounding", static_cast<std::uint64_t>(step)); }
+
+  Json add_gradient(std::int64_t step, at::Tensor& gradient) {
+    const std::vector<std::int64_t> pairs = pair_order_.batch(step, options_.training.batch_size);
+    const std::vector<std::int64_t> groups = group_order_.stream(step, std::min(options_.meta_batch_size, static_cast<std::int64_t>(groups_.size())));
+    Json figures = options_.method == Method::meta ? add_meta(step, pairs, groups, gradient) : add_plain(step, pairs, groups, gradient);
+    figures["tokens"] = figures["tokens"].get<std::int64_t>() + difference_.token_count(groups);
+    return figures;
+  }
+
+  Json to_figures(const PairwiseFigures& pairwise) const {
+    return {{"loss", pairwise.loss}, {"accuracy", pairwise.accuracy}, {"margin", pairwise.margin}, {"pairs", pairwise.pairs}, {"tokens", pairwise.tokens}};
+  }
+
+  // joint and none: both gradients at θ.
+  Json add_plain(std::int64_t step, const std::vector<std::int64_t>& pairs, const std::vector<std::int64_t>& groups, at::Tensor& gradient) {
+    setup_.trainable->load_compute();
+    const double j = options_.method == Method::joint ? difference_.backward(groups, -options_.joint_weight) : difference_.value(groups);
+    Json figures = to_figures(pairwise_.backward(setup_, pairs, step));
+    setup_.trainable->move_gradients_to(gradient);
+    figures["j_before"] = j;
+    return figures;
+  }
+
+  Json add_meta(std::int64_t step, const std::vector<std::int64_t>& pairs, const std::vector<std::int64_t>& groups, at::Tensor& gradient) {
+    Trainable& trainable = *setup_.trainable;
+    trainable.load_compute(Rounding::stochastic, rounding_seed(step));
+    at::Tensor v = at::zeros_like(gradient);
+    const double j_before = difference_.backward(groups, 1.0);
+    trainable.move_gradients_to(v);
+
+    const MetaDirection::Direction direction = direction_.direction(v, step);
+    const double scale = options_.meta_lr * direction.factor;
+    const double kept = trainable.load_compute_shifted(direction.vector, scale, Rounding::stochastic, rounding_seed(step));
+    Json figures = to_figures(pairwise_.backward(setup_, pairs, step));
+    trainable.move_gradients_to(gradient);
+    figures["j_before"] = j_before;
+    figures["j_after"] = difference_.value(groups);
+    figures["kept_share"] = kept;
+    figures["meta_step_ratio"] = scale * length(direction.vector) / length(trainable.master().flat());
+    figures["meta_cosine"] = cosine(v, gradient);
+
+    if (options_.meta_order == MetaOrder::second) {
+      trainable.load_compute(Rounding::stochastic, rounding_seed(step));
+      gradient.add_(difference_.hessian_product(groups, direction_.transposed_derivative(v, gradient, step)), options_.meta_lr);
+    }
+    direction_.advance(v);
+    return figures;
+  }
+
+  const AlignOptions& options_;
+  RewardSetup& setup_;
+  std::vector<EncodedGroup> groups_;
+  PairwiseStep pairwise_;
+  DifferenceStep difference_;
+  MetaDirection direction_;
+  DataOrder pair_order_, group_order_;
+};
+
+// Options of one method have no effect with another.
+void check_options(const AlignOptions& options, const Parsed& parsed) {
+  for (const char* name : {"meta-lr", "meta-scale", "meta-order"})
+    if (options.method != Method::meta && parsed.given.contains(name)) fail_input("align: --{}: expected --method meta with it, got {}", name, enum_name(options.method));
+  if (options.method != Method::joint && parsed.given.contains("joint-weight"))
+    fail_input("align: --joint-weight: expected --method joint with it, got {}", enum_name(options.method));
+}
+
+std::vector<EncodedGroup> load_groups(const AlignOptions& options, const RewardSetup& setup, Log& log) {
+  const Rows<ResponseGroup> rows = read_response_groups(options.responses, options.scoring.bad_rows(), 2);
+  log_skipped(rows.report, log);
+  Encoder encoder(*setup.tokenizer, setup.chat ? &*setup.chat : nullptr, options.scoring.max_length);
+  std::vector<EncodedGroup> groups = encoder.groups(rows.rows);
+  for (const std::string& note : encoder.report().notes()) log.info(note);
+  if (groups.empty()) fail_input("--responses: expected groups that fit in --max-length {}, got none of {}", options.scoring.max_length, rows.rows.size());
+  return groups;
+}
+
+}  // namespace
+
+std::optional<TrainingSummary> align_reward_model(const AlignOptions& options, const Parsed& parsed, Log& log) {
+  check_options(options, parsed);
+  RunDirectory run(options.output, list_fields(options), options.training.resume);
+  if (run.finished()) return std::nullopt;
+  RewardSetup setup = make_reward_setup({options.model, options.pairs, MissingHead::fail, options.method == Method::meta}, options.training, options.scoring, options.common, log);
+  Alignment alignment(options, setup, load_groups(options, setup, log));
+  return run_training(setup, alignment.objective(), options.training, options.scoring, run, log);
+}
+
+}  // namespace metarm

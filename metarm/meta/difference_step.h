@@ -1,0 +1,30 @@
+// The difference loss J on the response groups of a step, its gradient, and products of its Hessian with a vector, by microbatches of up to tokens_per_batch tokens.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "metarm/train/reward_setup.h"
+
+namespace metarm {
+
+struct DifferenceStep {
+  const RewardSetup& setup;
+  const std::vector<EncodedGroup>& groups;
+  std::int64_t tokens_per_batch = 2048;
+  bool gradient_checkpointing = false;
+
+  // All at the weights that the reward model reads now, for the groups at `rows`; the mean over them.
+  double value(std::span<const std::int64_t> rows) const;
+  // Adds weight · ∇J to the leaves' gradients and returns J.
+  double backward(std::span<const std::int64_t> rows, double weight) const;
+  // ∇²J · vector, float32 [total], by differentiating ⟨∇J, vector⟩.
+  at::Tensor hessian_product(std::span<const std::int64_t> rows, const at::Tensor& vector) const;
+
+  std::int64_t token_count(std::span<const std::int64_t> rows) const;
+};
+
+}  // namespace metarm

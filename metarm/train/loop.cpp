@@ -1,0 +1,143 @@
+#include "metarm/train/loop.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cmath>
+#include <utility>
+
+#include "metarm/base/error.h"
+#include "metarm/eval/evaluate.h"
+#include "metarm/train/optimizer.h"
+#include "metarm/train/schedule.h"
+
+namespace metarm {
+
+namespace {
+
+constexpr int kMaxSkippedInARow = 10;
+
+std::int64_t peak_memory_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss * 1024;
+}
+
+class Loop {
+ public:
+  Loop(RewardSetup& setup, const Objective& objective, const TrainingOptions& training, const ScoringOptions& scoring, RunDirectory& run, Log& log)
+      : setup_(setup),
+        objective_(objective),
+        training_(training),
+        scoring_(scoring),
+        run_(run),
+        log_(log),
+        optimizer_(training.optimizer, setup.trainable->master(), training.weight_decay),
+        state_(optimizer_.state()),
+        gradient_(at::zeros_like(setup.trainable->master().flat())) {
+    state_.insert(state_.end(), objective.state.begin(), objective.state.end());
+    total_steps_ = training.max_steps > 0 ? training.max_steps
+                                          : static_cast<std::int64_t>(std::ceil(training.epochs * static_cast<double>(objective.steps_per_epoch)));
+  }
+
+  TrainingSummary run() {
+    const std::int64_t first = run_.last_checkpoint().value_or(0);
+    if (first > 0) {
+      load_checkpoint(setup_, run_.checkpoint_path(first), state_, log_);
+      log_.info(fmt::format("going on after step {} of {}", first, total_steps_));
+    }
+    run_.begin_at(first);
+    for (std::int64_t step = first; step < total_steps_; ++step) {
+      take_step(step);
+      const std::int64_t done = step + 1;
+      if (is_due(done, training_.eval_steps)) evaluate(done);
+      if (is_due(done, training_.save_steps))
+        run_.save_checkpoint(done, training_.save_total_limit,
+                             [&](const std::string& folder) { save_checkpoint(setup_, folder, training_.merge_lora, state_, log_); });
+    }
+    if (!setup_.eval_pairs.empty()) evaluate(total_steps_);
+    summary_.steps = total_steps_;
+    summary_.seconds = seconds();
+    summary_.peak_memory_bytes = peak_memory_bytes();
+    save_trained(setup_, run_.path(), training_.merge_lora, training_.save_dtype, log_);
+    return std::move(summary_);
+  }
+
+ private:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  // The end has its own evaluation and model.
+  bool is_due(std::int64_t done, std::int64_t every) const { return every > 0 && done % every == 0 && done < total_steps_; }
+
+  void take_step(std::int64_t step) {
+    const double begin = seconds();
+    gradient_.zero_();
+    Json figures = objective_.add_gradient(step, gradient_);
+    const double norm = clip_gradient(gradient_, training_.max_grad_norm);
+    const double lr = scheduled_lr(training_.lr_schedule, training_.lr, training_.warmup_ratio, step, total_steps_);
+    figures["learning_rate"] = lr;
+    figures["epoch"] = static_cast<double>(step + 1) / static_cast<double>(objective_.steps_per_epoch);
+    if (std::isfinite(norm)) {
+      optimizer_.apply(gradient_, lr, step);
+      figures["gradient_norm"] = norm;
+      skipped_in_a_row_ = 0;
+    } else {
+      skip(step, figures);
+    }
+    const double step_seconds = seconds() - begin;
+    figures["pairs_per_s"] = figures["pairs"].get<double>() / step_seconds;
+    figures["tokens_per_s"] = figures["tokens"].get<double>() / step_seconds;
+    figures["peak_memory_bytes"] = peak_memory_bytes();
+    run_.record(step + 1, figures);
+    log_.progress("training", step + 1, total_steps_,
+                  fmt::format("loss {:.3f}, accuracy {:.3f}, {:.2f} pairs/s", figures["loss"].get<double>(), figures["accuracy"].get<double>(),
+                              figures["pairs_per_s"].get<double>()));
+    summary_.last = std::move(figures);
+  }
+
+  void skip(std::int64_t step, Json& figures) {
+    figures["skipped"] = 1;
+    log_.warn(fmt::format("step {}: skipped, its gradient is not finite", step + 1));
+    if (++skipped_in_a_row_ == kMaxSkippedInARow)
+      fail_input("step {}: expected a finite gradient, got {} in a row that are not; lower --lr", step + 1, kMaxSkippedInARow);
+    for (auto& [name, value] : figures.items())
+      if (value.is_number_float() && !std::isfinite(value.get<double>())) value = 0.0;
+  }
+
+  void evaluate(std::int64_t step) {
+    setup_.trainable->load_compute();
+    const PairStatistics statistics = pair_statistics(score_pairs(setup_.reward_model(), setup_.eval_pairs, scoring_.tokens_per_batch));
+    run_.record(step, {{"eval_accuracy", statistics.accuracy},
+                       {"eval_accuracy_low", statistics.accuracy_interval.low},
+                       {"eval_accuracy_high", statistics.accuracy_interval.high},
+                       {"eval_loss", statistics.loss},
+                       {"eval_margin", statistics.mean_margin},
+                       {"eval_reward_deviation", statistics.reward_deviation}});
+    log_.info(fmt::format("step {}: accuracy {:.3f} [{:.3f}, {:.3f}] on {} held-out pairs, loss {:.3f}", step, statistics.accuracy, statistics.accuracy_interval.low,
+                          statistics.accuracy_interval.high, statistics.pairs, statistics.loss));
+    summary_.evaluation = statistics;
+  }
+
+  RewardSetup& setup_;
+  const Objective& objective_;
+  const TrainingOptions& training_;
+  const ScoringOptions& scoring_;
+  RunDirectory& run_;
+  Log& log_;
+  Optimizer optimizer_;
+  NamedTensors state_;
+  at::Tensor gradient_;
+  std::int64_t total_steps_ = 0;
+  int skipped_in_a_row_ = 0;
+  TrainingSummary summary_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+TrainingSummary run_training(RewardSetup& setup, const Objective& objective, const TrainingOptions& training, const ScoringOptions& scoring, RunDirectory& run, Log& log) {
+  return Loop(setup, objective, training, scoring, run, log).run();
+}
+
+}  // namespace metarm

@@ -1,0 +1,31 @@
+// The gradient of the pairwise loss on the pairs of a step, by microbatches of up to tokens_per_batch tokens.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "metarm/train/reward_setup.h"
+
+namespace metarm {
+
+struct PairwiseFigures {
+  double loss = 0;      // mean over the pairs
+  double accuracy = 0;  // share with chosen > rejected
+  double margin = 0;    // mean of chosen - rejected
+  std::int64_t pairs = 0, tokens = 0;
+};
+
+struct PairwiseStep {
+  double label_smoothing = 0, center_rewards_coefficient = 0;
+  double dropout = 0;
+  bool gradient_checkpointing = false;
+  std::int64_t tokens_per_batch = 2048;
+  std::uint64_t seed = 0;
+
+  // Adds ∇L at the weights that the reward model reads, for the pairs at `rows`, to the leaves' gradients.
+  PairwiseFigures backward(const RewardSetup& setup, std::span<const std::int64_t> rows, std::int64_t step) const;
+};
+
+PairwiseStep make_pairwise_step(const TrainingOptions& training, const ScoringOptions& scoring, const CommonOptions& common);
+
+}  // namespace metarm

@@ -1,0 +1,37 @@
+// `metarm train`: a reward model by the pairwise loss.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "metarm/base/log.h"
+#include "metarm/train/loop.h"
+
+namespace metarm {
+
+struct TrainOptions {
+  std::string model;
+  std::vector<std::string> pairs;
+  std::string output;
+  TrainingOptions training;
+  ScoringOptions scoring{.tokens_per_batch = 2048};
+  CommonOptions common;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.model, {.name = "model", .help = "A Hugging Face directory: a causal language model, which gets a new reward head, or a reward model.", .required = true});
+    visit(self.pairs, {.name = "pairs", .help = "Preference pairs, JSON lines, .gz accepted.", .required = true});
+    visit(self.output, {.name = "output", .help = "The run's folder: the finished model, metrics, checkpoints. It must not exist, but for --resume.", .required = true});
+    TrainingOptions::fields(self.training, visit);
+    ScoringOptions::fields(self.scoring, visit);
+    CommonOptions::fields(self.common, visit);
+  }
+};
+
+// nullopt: the run was finished already (--resume), nothing was done.
+std::optional<TrainingSummary> train_reward_model(const TrainOptions& options, Log& log);
+
+Json to_json(const TrainingSummary& summary, const std::string& output);
+std::string to_text(const TrainingSummary& summary, const std::string& output);
+
+}  // namespace metarm

@@ -1,0 +1,136 @@
+#include "metarm/train/run_directory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <utility>
+
+#include "metarm/base/error.h"
+
+namespace metarm {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kStepPrefix = "step-";
+const std::set<std::string> kFreeOptions = {"output", "resume", "threads", "quiet", "json", "save_steps", "save_total_limit"};
+
+double seconds_now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
+// Keys and values of a resolved config.toml: one a line, as to_toml writes them.
+std::map<std::string, std::string> parse_resolved(const std::string& toml) {
+  std::map<std::string, std::string> values;
+  std::istringstream lines(toml);
+  for (std::string line; std::getline(lines, line);)
+    if (const std::size_t equals = line.find(" = "); equals != std::string::npos) values[line.substr(0, equals)] = line.substr(equals + 3);
+  return values;
+}
+
+void check_same_options(const std::string& config_path, const std::string& config_toml) {
+  const std::map<std::string, std::string> then = parse_resolved(read_file(config_path));
+  for (const auto& [key, value] : parse_resolved(config_toml)) {
+    const auto found = then.find(key);
+    if (found != then.end() && found->second != value && !kFreeOptions.contains(key))
+      fail_input("{}: {}: expected {}, with which the run began, got {}; --resume goes on with the same options", config_path, key, found->second, value);
+  }
+}
+
+// The N of step-N.
+std::optional<std::int64_t> step_of(const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  std::int64_t step = 0;
+  const char* end = name.data() + name.size();
+  if (!name.starts_with(kStepPrefix) || std::from_chars(name.data() + kStepPrefix.size(), end, step).ptr != end) return std::nullopt;
+  return step;
+}
+
+void append_line(const std::string& path, const std::string& line) {
+  std::FILE* file = std::fopen(path.c_str(), "a");
+  const bool written = file != nullptr && std::fputs((line + "\n").c_str(), file) >= 0;
+  if ((file != nullptr && std::fclose(file) != 0) || !written) fail_io("{}: could not write; is the disk full?", path);
+}
+
+}  // namespace
+
+RunDirectory::RunDirectory(std::string path, const std::vector<Field>& options, bool resume) : path_(std::move(path)), config_toml_(to_toml(options)) {
+  const bool has_files = fs::exists(path_) && !(fs::is_directory(path_) && fs::is_empty(path_));
+  if (has_files && !resume) fail_input("--output {}: expected a folder that does not exist yet; choose another, or go on with the run in it by --resume", path_);
+  if (has_files && !fs::exists(file("config.toml"))) fail_input("--output {}: expected a run to resume, got a folder without config.toml", path_);
+  if (has_files) check_same_options(file("config.toml"), config_toml_);
+}
+
+std::string RunDirectory::file(const char* name) const { return (fs::path(path_) / name).string(); }
+
+bool RunDirectory::finished() const { return fs::exists(file("config.json")); }
+
+std::string RunDirectory::checkpoint_path(std::int64_t step) const { return (fs::path(path_) / "checkpoints" / fmt::format("{}{}", kStepPrefix, step)).string(); }
+
+std::vector<std::int64_t> RunDirectory::checkpoint_steps() const {
+  std::vector<std::int64_t> steps;
+  if (!fs::is_directory(file("checkpoints"))) return steps;
+  for (const fs::directory_entry& entry : fs::directory_iterator(file("checkpoints")))
+    if (const std::optional<std::int64_t> step = step_of(entry.path())) steps.push_back(*step);
+  std::ranges::sort(steps);
+  return steps;
+}
+
+std::optional<std::int64_t> RunDirectory::last_checkpoint() const {
+  const std::vector<std::int64_t> steps = checkpoint_steps();
+  return steps.empty() ? std::nullopt : std::optional(steps.back());
+}
+
+void RunDirectory::begin_at(std::int64_t step) {
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error) fail_io("--output {}: could not make the folder: {}", path_, error.message());
+  write_file(file("config.toml"), config_toml_);
+  std::string kept;
+  std::vector<Json> rows;
+  if (fs::exists(file("metrics.jsonl")))
+    for_each_line(file("metrics.jsonl"), [&](std::string_view line, std::int64_t) {
+      const Json row = Json::parse(line, nullptr, false);  // the last line of a killed run may be torn
+      if (!row.is_object() || row.value("step", std::int64_t{0}) > step) return;
+      kept += std::string(line) + "\n";
+      rows.push_back(row);
+    });
+  write_file(file("metrics.jsonl"), kept);
+  fs::remove(file("events.out.tfevents.metarm"));
+  events_ = std::make_unique<EventFile>(file("events.out.tfevents.metarm"));
+  for (const Json& row : rows) log_events(row);
+  if (fs::is_directory(file("checkpoints")))
+    for (const fs::directory_entry& entry : fs::directory_iterator(file("checkpoints")))
+      if (!step_of(entry.path())) fs::remove_all(entry.path());  // unfinished ones
+}
+
+void RunDirectory::log_events(const Json& row) {
+  const std::int64_t step = row.value("step", std::int64_t{0});
+  for (const auto& [name, value] : row.items())
+    if (value.is_number() && name != "step" && name != "time_s") events_->scalar(name, step, value.get<double>(), row.value("time_s", 0.0));
+  events_->flush();
+}
+
+void RunDirectory::record(std::int64_t step, Json metrics) {
+  metrics["step"] = step;
+  metrics["time_s"] = seconds_now();
+  append_line(file("metrics.jsonl"), metrics.dump());
+  log_events(metrics);
+}
+
+void RunDirectory::save_checkpoint(std::int64_t step, std::int64_t keep, const std::function<void(const std::string&)>& write) {
+  AtomicDirectory folder(checkpoint_path(step));
+  write(folder.path());
+  folder.commit();
+  const std::vector<std::int64_t> steps = checkpoint_steps();
+  for (std::size_t i = 0; keep > 0 && i + static_cast<std::size_t>(keep) < steps.size(); ++i) fs::remove_all(checkpoint_path(steps[i]));
+}
+
+}  // namespace metarm
