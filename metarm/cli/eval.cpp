@@ -34,6 +34,8 @@ void run_eval(const EvalOptions& options, const Parsed&, Log& log) {
   const Rows<Pair> rows = read_pairs(options.pairs, options.scoring.bad_rows());
   const std::vector<EncodedPair> pairs = encoder.pairs(rows.rows);
   if (pairs.empty()) fail_input("--pairs: expected pairs that fit in --max-length {}, got none of {}", options.scoring.max_length, rows.rows.size());
+  std::vector<EncodedGroup> groups;
+  if (!options.responses.empty()) groups = encoder.groups(read_response_groups(options.responses, options.scoring.bad_rows(), 2).rows);
   const auto show = [&](const char* task, std::size_t total) {
     return [&log, task, total](std::int64_t done) { log.progress(task, done, static_cast<std::int64_t>(total), ""); };
   };
@@ -42,11 +44,9 @@ void run_eval(const EvalOptions& options, const Parsed&, Log& log) {
   const auto subsets = statistics_by_subset(rows.rows, pairs, rewards);
 
   std::optional<DifferenceStatistics> differences;
-  if (!options.responses.empty()) {
-    const std::vector<EncodedGroup> groups = encoder.groups(read_response_groups(options.responses, options.scoring.bad_rows(), 2).rows);
+  if (!groups.empty())
     differences = difference_statistics(score_responses(reward_model, groups, options.scoring.tokens_per_batch, show("scoring responses", groups.size())),
                                         statistics.reward_deviation);
-  }
   for (const std::string& note : encoder.report().notes()) log.info(note);
 
   if (options.common.json) {

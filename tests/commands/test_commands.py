@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import BUILD, write_rows
+from programs import BUILD, write_rows
 from families import edit_config, save_checkpoint
 from safetensors.torch import load_file, save_file
 
@@ -134,7 +134,7 @@ def test_command(lines, folder):
             limit, typed = None, shlex.split(line[2:])
             if typed[0] == "limit-file-size":  # a stand-in for a full disk: writes beyond so many kB fail
                 limit, typed = typed[1], typed[2:]
-            program = [str(BUILD / typed[0]), *typed[1:]]
+            program = [str(BUILD / "metarm") if typed[0] == "metarm" else typed[0], *typed[1:]]
             if limit:
                 program = ["bash", "-c", f'trap "" XFSZ; ulimit -f {limit}; exec "$@"', "bash", *program]
             result = subprocess.run(program, cwd=folder, capture_output=True, text=True)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
-from conftest import run_metarm
+from programs import run_metarm
 from families import CONFIGS, make_model
 from gguf_files import model_tensors, write_model
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from conftest import run_program
+from programs import run_program
 from families import FAMILIES, VOCAB, make_model, save_checkpoint, edit_config
 
 TOLERANCE = 1e-4

@@ -5,7 +5,7 @@ import subprocess
 import gguf
 import numpy as np
 import pytest
-from conftest import run_program, BUILD
+from programs import run_program, BUILD
 from gguf import GGMLQuantizationType as Type
 from gguf_files import write_gguf
 

@@ -1,4 +1,4 @@
-"""The program under test, and what the oracle tests share."""
+"""The programs under test, and rows on disk."""
 
 import json
 import os
@@ -31,10 +31,3 @@ def write_rows(path, rows):
 
 def read_rows(path):
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
-
-
-@pytest.fixture(scope="session")
-def hh():
-    if not HH.exists():
-        pytest.skip(f"the HH-RLHF pairs are not at {HH.name}: they are not part of the product")
-    return HH
