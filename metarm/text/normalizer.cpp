@@ -2,7 +2,9 @@
 
 #include <unicode/locid.h>
 #include <unicode/normalizer2.h>
+#include <fmt/format.h>
 #include <unicode/uchar.h>
+#include <unicode/uniset.h>
 #include <unicode/unistr.h>
 
 #include "metarm/base/error.h"
@@ -48,9 +50,26 @@ void parse_into(std::vector<NormalizerStep>& steps, const Json& json, const std:
   }
 }
 
+// The tokenizers library normalizes by the tables of Unicode 9: later characters pass unchanged there, so here too.
+constexpr std::uint8_t kUnicodeVersion = 9;
+
+const icu::UnicodeSet& normalized_characters() {
+  static const icu::UnicodeSet set = [] {
+    UErrorCode status = U_ZERO_ERROR;
+    icu::UnicodeSet made(icu::UnicodeString::fromUTF8(fmt::format("[:age={}.0:]", kUnicodeVersion)), status);
+    if (U_FAILURE(status)) fail_internal("Unicode data: {}", u_errorName(status));
+    made.freeze();
+    return made;
+  }();
+  return set;
+}
+
 std::string normalize(std::string_view text, const char* name, UNormalization2Mode mode) {
   UErrorCode status = U_ZERO_ERROR;
-  const icu::Normalizer2* normalizer = icu::Normalizer2::getInstance(nullptr, name, mode, status);
+  const icu::Normalizer2* whole = icu::Normalizer2::getInstance(nullptr, name, mode, status);
+  if (U_FAILURE(status)) fail_internal("Unicode normalization failed: {}", u_errorName(status));
+  const icu::FilteredNormalizer2 filtered(*whole, normalized_characters());
+  const icu::Normalizer2* normalizer = &filtered;
   const icu::UnicodeString wide = icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size())));
   std::string out;
   normalizer->normalize(wide, status).toUTF8String(out);
@@ -71,9 +90,17 @@ std::string lowercase(std::string_view text) {
   });
 }
 
+// A mark in Unicode 9; four characters have changed sides since.
+bool was_mark(char32_t c) {
+  if (c == 0x1CF2 || c == 0x1CF3) return true;
+  if (c == 0x0C04 || c == 0x111C9) return false;
+  const auto point = static_cast<UChar32>(c);
+  return (U_GET_GC_MASK(point) & U_GC_M_MASK) != 0 && normalized_characters().contains(point);
+}
+
 std::string strip_accents(std::string_view text) {
   return map_code_points(text, [](std::string& out, char32_t c) {
-    if (u_charType(static_cast<UChar32>(c)) != U_NON_SPACING_MARK) append_utf8(out, c);
+    if (!was_mark(c)) append_utf8(out, c);
   });
 }
 

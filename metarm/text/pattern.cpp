@@ -11,7 +11,9 @@ namespace metarm {
 
 namespace {
 
-// Oniguruma's \s has U+0085, PCRE2's has not.
+// Unicode's white space, as Oniguruma's \s has it: PCRE2's lacks U+0085 and has U+180E.
+constexpr const char* kSpaces = "\\x{09}-\\x{0d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
+
 std::string to_pcre2(const std::string& expression) {
   std::string out;
   bool in_class = false;
@@ -20,14 +22,14 @@ std::string to_pcre2(const std::string& expression) {
     if (c == '\\' && i + 1 < expression.size()) {
       const char next = expression[++i];
       if (next == 's')
-        out += in_class ? "\\s\\x{85}" : "[\\s\\x{85}]";
+        out += in_class ? std::string(kSpaces) : "[" + std::string(kSpaces) + "]";
       else if (next == 'S' && !in_class)
-        out += "[^\\s\\x{85}]";
+        out += "[^" + std::string(kSpaces) + "]";
       else
         out += {c, next};
       continue;
     }
-    if (c == '[') in_class = true;
+    if (c == '[') in_class = true;  // nested classes are Oniguruma's own and are not in any known pattern
     if (c == ']') in_class = false;
     out += c;
   }

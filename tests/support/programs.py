@@ -30,4 +30,4 @@ def write_rows(path, rows):
 
 
 def read_rows(path):
-    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
