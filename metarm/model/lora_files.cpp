@@ -48,11 +48,6 @@ Json adapter_config(const RewardModel& reward_model, const Lora& lora, const Che
   return json;
 }
 
-const Json& field(const Json& json, const char* name, const std::string& where) {
-  if (!json.contains(name)) fail_input("{}: {}: expected a value, got none", where, name);
-  return json[name];
-}
-
 LoraOptions parse_adapter_config(const Json& json, const std::string& where) {
   LoraOptions options;
   if (text_field(json, "peft_type", where) != "LORA") fail_input("{}: peft_type: expected LORA, got {}", where, json["peft_type"].dump());
@@ -62,11 +57,21 @@ LoraOptions parse_adapter_config(const Json& json, const std::string& where) {
   options.rank = static_cast<std::int64_t>(number_field(json, "r", where));
   options.alpha = number_field(json, "lora_alpha", where);
   if (options.rank < 1) fail_input("{}: r: expected at least 1, got {}", where, options.rank);
-  const Json& targets = field(json, "target_modules", where);
-  if (!targets.is_array()) fail_input("{}: target_modules: expected a list of module names, got {}", where, json_type_name(targets));
-  options.targets.clear();
-  for (const Json& target : targets) options.targets.push_back(target.is_string() ? target.get<std::string>() : target.dump());
   return options;
+}
+
+// The modules for which the file has adapters, however target_modules describes them.
+Lora list_adapted(const ModelSpec& spec, const LoraOptions& options, const TensorFiles& files) {
+  Lora lora = make_lora(spec, options);
+  std::set<std::string> known = {std::string(kPrefix) + "score.weight"};
+  std::erase_if(lora.modules, [&](const LoraModule& module) {
+    const std::string a = kPrefix + module.name + ".lora_A.weight", b = kPrefix + module.name + ".lora_B.weight";
+    known.insert({a, b});
+    return !files.contains(a) && !files.contains(b);
+  });
+  for (const std::string& name : files.names())
+    if (!known.contains(name)) fail_input("{}: expected adapters of linear layers and score.weight only, got one more", files.where(name));
+  return lora;
 }
 
 }  // namespace
@@ -103,9 +108,8 @@ LoadedRewardModel load_adapter(const std::string& directory, at::ScalarType dtyp
   const fs::path named = text_field(json, "base_model_name_or_path", where);
   const std::string base = (named.is_absolute() ? named : fs::path(directory) / named).string();
   LoadedRewardModel loaded = with_context(where, [&] { return load_reward_model(base, dtype, device, MissingHead::initialise, 0, pooling, log); });
-  const Lora lora = make_lora(loaded.config.spec, parse_adapter_config(json, where));
-
   const TensorFiles files = TensorFiles::open_file((fs::path(directory) / "adapter_model.safetensors").string());
+  const Lora lora = list_adapted(loaded.config.spec, parse_adapter_config(json, where), files);
   FlatTensors tensors = make_lora_tensors(lora, loaded.reward_model.model.weights, 0);
   const auto read = [&](const TensorName& name, const at::Tensor& target) {
     const at::Tensor source = files.float_tensor(name.name);

@@ -1,0 +1,208 @@
+"""One text, one score: alone, in company, in a tree, saved and loaded; by the token rules of TRL and transformers; and from other trainers' checkpoints."""
+
+import json
+import random
+import shutil
+
+import pytest
+import torch
+import transformers as hf
+from families import FAMILIES, edit_config, save_checkpoint
+from programs import read_rows, run_metarm, write_rows
+from reference import token_ids
+from safetensors.torch import load_file, save_file
+
+WORDS = "the inn at a river there then nine other three when in heather tin anther".split()
+
+
+def make_rows(count, seed=0):
+    rng = random.Random(seed)
+    text = lambda low, high: " ".join(rng.choice(WORDS) for _ in range(rng.randrange(low, high)))
+    return [{"prompt": text(1, 12), "responses": [" " + text(1, 9) for _ in range(rng.randrange(1, 6))]} for _ in range(count)]
+
+
+def score(model, rows, folder, *more):
+    write_rows(folder / "in.jsonl", rows)
+    run_metarm("score", "--model", model, "--input", folder / "in.jsonl", "--output", folder / "out.jsonl", "--quiet", *more)
+    return read_rows(folder / "out.jsonl")
+
+
+def by_transformers(model, ids):
+    with torch.no_grad():
+        return model(torch.tensor([ids])).logits[0, 0].item()
+
+
+def test_company_order_and_trees_do_not_matter(tmp_path):
+    model, tokenizer = save_checkpoint(tmp_path / "rm", "llama", "reward")
+    rows = make_rows(12)
+    together = score(tmp_path / "rm", rows, tmp_path)
+    expected = {}
+    for row, got in zip(rows, together):
+        for response, reward in zip(row["responses"], got["rewards"]):
+            key = (row["prompt"], response)
+            expected[key] = reward
+            assert reward == pytest.approx(by_transformers(model, token_ids(tokenizer, *key)), abs=1e-4)
+    singles = [{"prompt": prompt, "response": response} for prompt, response in expected]
+    random.Random(1).shuffle(singles)
+    for budget in (1, 100, 100000):
+        for row in score(tmp_path / "rm", singles, tmp_path, "--tokens-per-batch", str(budget)):
+            assert row["reward"] == pytest.approx(expected[row["prompt"], row["response"]], abs=1e-5)
+    for row in score(tmp_path / "rm", [{"text": row["prompt"] + row["response"]} for row in singles], tmp_path):
+        assert row["reward"] in [pytest.approx(reward, abs=1e-5) for reward in expected.values()]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", ["causal", "reward"])
+def test_saved_models_score_the_same_here_and_in_transformers(kind, family, tmp_path):
+    save_checkpoint(tmp_path / "start", family, kind)
+    rows = make_rows(4)
+    pairs = [{"prompt": r["prompt"], "chosen": " the inn", "rejected": " nine"} for r in rows]
+    write_rows(tmp_path / "pairs.jsonl", pairs)
+    run_metarm("train", "--model", tmp_path / "start", "--pairs", tmp_path / "pairs.jsonl", "--output", tmp_path / "rm", "--max-steps", 2, "--dtype", "float32", "--quiet")
+    model, loading = hf.AutoModelForSequenceClassification.from_pretrained(tmp_path / "rm", output_loading_info=True)
+    assert not loading["missing_keys"] and not loading["unexpected_keys"] and not loading["mismatched_keys"]
+    assert model.config.num_labels == 1 and model.config.id2label == {0: "LABEL_0"}
+    assert model.config.pad_token_id is not None and model.config.pad_token_id != model.config.eos_token_id
+    tokenizer = hf.AutoTokenizer.from_pretrained(tmp_path / "rm")
+    assert tokenizer.pad_token_id == model.config.pad_token_id
+    for row in score(tmp_path / "rm", rows, tmp_path):
+        for response, reward in zip(row["responses"], row["rewards"]):
+            assert reward == pytest.approx(by_transformers(model.eval(), token_ids(tokenizer, row["prompt"], response)), abs=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_saving_in_half_precision(dtype, tmp_path):
+    save_checkpoint(tmp_path / "start", "qwen2", "causal")
+    write_rows(tmp_path / "pairs.jsonl", [{"prompt": "a", "chosen": " b", "rejected": " c"}])
+    run_metarm("train", "--model", tmp_path / "start", "--pairs", tmp_path / "pairs.jsonl", "--output", tmp_path / "rm", "--max-steps", 1, "--save-dtype", dtype, "--quiet")
+    assert {tensor.dtype for tensor in load_file(tmp_path / "rm" / "model.safetensors").values()} == {getattr(torch, dtype)}
+    model = hf.AutoModelForSequenceClassification.from_pretrained(tmp_path / "rm", dtype=torch.float32)
+    row = score(tmp_path / "rm", [{"text": "the inn"}], tmp_path)[0]
+    tokenizer = hf.AutoTokenizer.from_pretrained(tmp_path / "rm")
+    assert row["reward"] == pytest.approx(by_transformers(model, token_ids(tokenizer, "", "the inn")), abs=1e-4)
+
+
+def test_pad_token_equal_to_end_token(tmp_path):
+    """transformers reads such a model before its end token, and so does metarm, with a warning; --pooling last reads the last token."""
+    model, tokenizer = save_checkpoint(tmp_path / "rm", "llama", "reward")
+    edit_config(tmp_path / "rm", pad_token_id=2)
+    model.config.pad_token_id = 2
+    ids = token_ids(tokenizer, "", "the river")
+    assert ids[-1] == 2
+    row = score(tmp_path / "rm", [{"text": "the river"}], tmp_path)[0]
+    assert row["reward"] == pytest.approx(by_transformers(model, ids), abs=1e-4)
+    last = score(tmp_path / "rm", [{"text": "the river"}], tmp_path, "--pooling", "last")[0]
+    model.config.pad_token_id = 3
+    assert last["reward"] == pytest.approx(by_transformers(model, ids), abs=1e-4)
+    assert last["reward"] != pytest.approx(row["reward"], abs=1e-3)
+    warned = run_metarm("score", "--model", tmp_path / "rm", "--input", tmp_path / "in.jsonl")
+    assert "pad_token_id is the end token" in warned.stderr
+
+
+def test_pooling_is_remembered(tmp_path):
+    save_checkpoint(tmp_path / "start", "llama", "causal")
+    write_rows(tmp_path / "pairs.jsonl", [{"prompt": "a", "chosen": " b", "rejected": " c"}])
+    run_metarm("train", "--model", tmp_path / "start", "--pairs", tmp_path / "pairs.jsonl", "--output", tmp_path / "rm", "--max-steps", 1, "--pooling", "last", "--quiet")
+    rows = [{"text": "the <pad>"}, {"text": "the river"}]
+    assert json.loads((tmp_path / "rm" / "config.json").read_text())["metarm_pooling"] == "last"
+    default = [row["reward"] for row in score(tmp_path / "rm", rows, tmp_path)]
+    assert default == [row["reward"] for row in score(tmp_path / "rm", rows, tmp_path, "--pooling", "last")]
+
+
+def test_a_doubled_start_token_counts_once(tmp_path):
+    from tokenizers import processors
+
+    model, tokenizer = save_checkpoint(tmp_path / "rm", "llama", "reward")
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer.save_pretrained(tmp_path / "rm")
+    rows = [{"text": "<s>the inn"}, {"text": "the inn"}, {"prompt": "<s>the", "response": " inn"}]
+    rewards = [row["reward"] for row in score(tmp_path / "rm", rows, tmp_path)]
+    ids = tokenizer("the inn</s>")["input_ids"]
+    assert ids[0] == 1 and ids[1] != 1
+    assert rewards == [pytest.approx(by_transformers(model, ids), abs=1e-4)] * 3
+    assert "start token" in run_metarm("score", "--model", tmp_path / "rm", "--input", tmp_path / "in.jsonl").stderr
+
+
+def test_too_long_texts_lose_the_prompt_s_oldest_tokens(tmp_path):
+    model, tokenizer = save_checkpoint(tmp_path / "rm", "llama", "reward")
+    prompt, response = "when the other inn at the river there", " nine in a tin"
+    ids = token_ids(tokenizer, prompt, response)
+    limit = len(ids) - 5
+    row = score(tmp_path / "rm", [{"prompt": prompt, "response": response}], tmp_path, "--max-length", str(limit))[0]
+    assert row["reward"] == pytest.approx(by_transformers(model, ids[5:]), abs=1e-4)
+    answer_alone = len(token_ids(tokenizer, "", response))
+    row = score(tmp_path / "rm", [{"prompt": prompt, "response": response}], tmp_path, "--max-length", str(answer_alone - 1))[0]
+    assert row["reward"] is None
+    result = run_metarm("score", "--model", tmp_path / "rm", "--input", tmp_path / "in.jsonl", "--max-length", str(limit))
+    assert "1 sequences longer than --max-length" in result.stderr
+
+
+FOREIGN = {  # trainer -> (head's name, prefix of the backbone, architecture)
+    "OpenRLHF, older": ("value_head", "model.", "LlamaForCausalLM"),
+    "UltraRM": ("regression_head", "model.", "LlamaRewardModel"),
+    "Starling": ("v_head", "transformer.", "LlamaForCausalLM"),
+    "Beaver": ("score_head", "model.", "LlamaForScore"),
+    "OASST": ("out_proj", "model.", "LlamaRewardModel"),
+    "OpenRLHF, named in config": ("my_head", "model.", "LlamaForCausalLM"),
+}
+
+
+@pytest.mark.parametrize("trainer", list(FOREIGN))
+def test_foreign_heads(trainer, tmp_path):
+    head, prefix, architecture = FOREIGN[trainer]
+    model, tokenizer = save_checkpoint(tmp_path / "rm", "llama", "reward")
+    path = tmp_path / "rm" / "model.safetensors"
+    tensors = {}
+    for name, tensor in load_file(path).items():
+        tensors[name.replace("model.", prefix, 1) if name.startswith("model.") else f"{head}.weight"] = tensor
+    bias = 0.0
+    if trainer == "Beaver":
+        bias = 0.75
+        tensors[f"{head}.bias"] = torch.tensor([bias])
+    save_file(tensors, path, {"format": "pt"})
+    edit_config(tmp_path / "rm", architectures=[architecture])
+    if trainer.endswith("config"):
+        edit_config(tmp_path / "rm", value_head_prefix=head)
+    row = score(tmp_path / "rm", [{"text": "the inn"}], tmp_path)[0]
+    assert row["reward"] == pytest.approx(by_transformers(model, token_ids(tokenizer, "", "the inn")) + bias, abs=1e-4)
+    write_rows(tmp_path / "pairs.jsonl", [{"prompt": "a", "chosen": " b", "rejected": " c"}])
+    run_metarm("train", "--model", tmp_path / "rm", "--pairs", tmp_path / "pairs.jsonl", "--output", tmp_path / "saved", "--max-steps", 1, "--lr", 0, "--quiet")
+    assert "score.weight" in load_file(tmp_path / "saved" / "model.safetensors")
+    assert score(tmp_path / "saved", [{"text": "the inn"}], tmp_path)[0]["reward"] == pytest.approx(row["reward"], abs=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lora_adapters_load_in_peft(family, tmp_path):
+    from peft import PeftModel
+
+    save_checkpoint(tmp_path / "start", family, "reward")
+    write_rows(tmp_path / "pairs.jsonl", [{"prompt": "a", "chosen": " the inn", "rejected": " nine"}])
+    common = ["--model", tmp_path / "start", "--pairs", tmp_path / "pairs.jsonl", "--max-steps", 3, "--lr", 0.02, "--lora-rank", 3, "--dtype", "float32", "--quiet"]
+    run_metarm("train", *common, "--output", tmp_path / "adapter")
+    run_metarm("train", *common, "--output", tmp_path / "merged", "--merge-lora", "true")
+    base = hf.AutoModelForSequenceClassification.from_pretrained(tmp_path / "start", num_labels=1)
+    tokenizer = hf.AutoTokenizer.from_pretrained(tmp_path / "start")
+    untrained = by_transformers(base.eval(), token_ids(tokenizer, "the", " inn"))
+    there = by_transformers(PeftModel.from_pretrained(base, tmp_path / "adapter").eval(), token_ids(tokenizer, "the", " inn"))
+    assert abs(there - untrained) > 1e-2, "the adapter does nothing"
+    for model in ("adapter", "merged"):
+        assert score(tmp_path / model, [{"prompt": "the", "response": " inn"}], tmp_path)[0]["reward"] == pytest.approx(there, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
+def test_peft_s_own_adapters_load_here(family, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    model, tokenizer = save_checkpoint(tmp_path / "base", family, "reward")
+    torch.manual_seed(5)
+    peft = get_peft_model(model, LoraConfig(r=2, lora_alpha=8, task_type="SEQ_CLS", target_modules="all-linear", fan_in_fan_out=family == "gpt2"))
+    with torch.no_grad():
+        for name, parameter in peft.named_parameters():
+            if "lora_B" in name or "score" in name:
+                parameter.normal_(0, 0.1)
+    peft.peft_config["default"].base_model_name_or_path = "../base"
+    peft.save_pretrained(tmp_path / "adapter")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tmp_path / "base" / name, tmp_path / "adapter")
+    expected = by_transformers(peft.eval(), token_ids(tokenizer, "the", " inn"))
+    assert score(tmp_path / "adapter", [{"prompt": "the", "response": " inn"}], tmp_path)[0]["reward"] == pytest.approx(expected, abs=1e-4)
