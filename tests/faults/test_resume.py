@@ -1,0 +1,139 @@
+"""kill -9 in the middle of a run, then --resume: the final weights equal an uninterrupted run's, bit for bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+from families import save_checkpoint
+from programs import BUILD, read_rows, run_metarm, write_rows
+
+WORDS = "the inn at a river there then nine other three when in heather".split()
+
+
+def write_data(folder):
+    rng = random.Random(0)
+    text = lambda: " " + " ".join(rng.choice(WORDS) for _ in range(rng.randrange(2, 20)))
+    write_rows(folder / "pairs.jsonl", [{"prompt": text(), "chosen": text(), "rejected": text()} for _ in range(30)])
+    write_rows(folder / "groups.jsonl", [{"prompt": text(), "responses": [text() for _ in range(3)]} for _ in range(9)])
+
+
+COMMANDS = {
+    "train, bfloat16": ["train", "--dtype", "bfloat16"],
+    "train, LoRA": ["train", "--lora-rank", "2", "--dtype", "float32"],
+    "train, dropout": ["train", "--dropout", "0.1", "--dtype", "float32"],
+    "align, bfloat16": ["align", "--responses", "groups.jsonl", "--dtype", "bfloat16", "--meta-batch-size", "2"],
+    "align, Adam's direction": ["align", "--responses", "groups.jsonl", "--dtype", "float32", "--meta-scale", "adam", "--meta-lr", "1e-4", "--meta-batch-size", "2"],
+    "align, SGD, second order": ["align", "--responses", "groups.jsonl", "--dtype", "float32", "--meta-order", "second", "--optimizer", "sgd", "--lr", "0.01"],
+}
+COMMON = ["--model", "rm", "--pairs", "pairs.jsonl", "--batch-size", "2", "--max-steps", "40", "--save-steps", "3", "--threads", "1", "--quiet"]
+
+
+def weights(run):
+    name = "adapter_model.safetensors" if (run / "adapter_model.safetensors").exists() else "model.safetensors"
+    return (run / name).read_bytes()
+
+
+def kill_after(arguments, folder, done):
+    """Starts metarm and kills it as soon as `done()` holds; False when it ended before."""
+    process = subprocess.Popen([str(BUILD / "metarm"), *arguments], cwd=folder, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    killed = process.poll() is None
+    if killed:
+        os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return killed
+
+
+@pytest.mark.parametrize("what", list(COMMANDS))
+def test_killed_runs_end_the_same(what, tmp_path):
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    write_data(tmp_path)
+    command = COMMANDS[what] + COMMON
+    run_metarm(*command, "--output", "whole", cwd=tmp_path)
+    killed = tmp_path / "killed"
+    rng = random.Random(what)
+    kills = 0
+    for least in (0, 6, 18, 33):  # before the first checkpoint, and at moments after
+        more = rng.random() * 0.02
+
+        def done():
+            checkpoints = killed / "checkpoints"
+            steps = [int(p.name[5:]) for p in checkpoints.glob("step-*") if p.name[5:].isdigit()] if checkpoints.exists() else []
+            if (least == 0 and (killed / "metrics.jsonl").exists()) or max(steps, default=0) >= max(least, 1):
+                time.sleep(more)
+                return True
+            return False
+
+        kills += kill_after([*command, "--output", "killed", "--resume"], tmp_path, done)
+        assert not (killed / "config.json").exists() or kills < 4
+    assert kills >= 3, f"only {kills} kills came in time: the test shows too little"
+    run_metarm(*command, "--output", "killed", "--resume", cwd=tmp_path)
+    assert weights(killed) == weights(tmp_path / "whole")
+    steps = [row["step"] for row in read_rows(killed / "metrics.jsonl")]
+    assert steps == list(range(1, 41)), "metrics of killed runs are doubled or lost"
+    whole = [row["loss"] for row in read_rows(tmp_path / "whole" / "metrics.jsonl")]
+    assert [row["loss"] for row in read_rows(killed / "metrics.jsonl")] == whole
+    left = [p.name for p in killed.rglob("*") if ".tmp" in p.name]
+    assert not left, left
+
+
+def test_another_seed_gives_other_weights(tmp_path):
+    """Else equality above would show nothing."""
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    write_data(tmp_path)
+    for seed in "12":
+        run_metarm("train", "--dtype", "float32", *COMMON, "--seed", seed, "--output", f"run{seed}", cwd=tmp_path)
+    assert weights(tmp_path / "run1") != weights(tmp_path / "run2")
+
+
+def test_checkpoints_are_models_and_old_ones_go(tmp_path):
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    write_data(tmp_path)
+    run_metarm("train", "--dtype", "float32", *COMMON, "--save-total-limit", "2", "--output", "run", cwd=tmp_path)
+    assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["step-36", "step-39"]
+    scored = run_metarm("score", "--model", "run/checkpoints/step-36", "--input", "pairs.jsonl", cwd=tmp_path)
+    assert len(scored.stdout.splitlines()) == 30
+
+
+def test_a_torn_checkpoint_is_named(tmp_path):
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    write_data(tmp_path)
+    run_metarm("train", "--dtype", "float32", *COMMON, "--output", "run", cwd=tmp_path)
+    (tmp_path / "run" / "config.json").unlink()
+    state = tmp_path / "run" / "checkpoints" / "step-39" / "training_state.safetensors"
+    state.write_bytes(state.read_bytes()[:-8])
+    result = run_metarm("train", "--dtype", "float32", *COMMON, "--output", "run", "--resume", cwd=tmp_path, check=False)
+    assert result.returncode == 2 and "training_state.safetensors" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_tensorboard_reads_the_events(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    write_data(tmp_path)
+    run_metarm("train", "--dtype", "float32", *COMMON, "--output", "run", "--eval-pairs", "pairs.jsonl", cwd=tmp_path)
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
+    for tag in ("loss", "learning_rate", "eval_accuracy"):
+        expected = [(row["step"], row[tag]) for row in rows if tag in row]
+        assert [(e.step, e.value) for e in events.Scalars(tag)] == [(step, pytest.approx(value, rel=1e-6)) for step, value in expected]
+        assert expected
+
+
+def test_the_resolved_config_is_toml(tmp_path):
+    import tomllib
+
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    write_data(tmp_path)
+    run_metarm("train", *COMMON, "--output", "run", "--lr", "0.0003", cwd=tmp_path)
+    config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+    assert config["lr"] == 0.0003 and config["batch_size"] == 2 and config["lora_targets"] == ["all-linear"]
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["architectures"] == ["LlamaForSequenceClassification"]
