@@ -2,8 +2,8 @@
 
 PYTHON=.venv/bin/python
 TORCH_VERSION=2.13.0
-BUILD_PACKAGES=(g++ cmake ninja-build ccache pkg-config python3-venv libcli11-dev nlohmann-json3-dev libfmt-dev libspdlog-dev
-  libtomlplusplus-dev libpcre2-dev libicu-dev zlib1g-dev)
+BUILD_PACKAGES=(g++ cmake ninja-build ccache pkg-config python3-venv nlohmann-json3-dev libfmt-dev 
+  libtomlplusplus-dev libpcre2-dev libicu-dev zlib1g-dev libjemalloc-dev)
 TEST_PACKAGES=(libgtest-dev)
 LINT_PACKAGES=(clang-format-14)
 FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev)

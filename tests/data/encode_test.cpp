@@ -1,0 +1,101 @@
+#include "metarm/data/encode.h"
+
+#include <gtest/gtest.h>
+
+#include "metarm/base/error.h"
+
+namespace metarm {
+namespace {
+
+// One token a letter, ids by the alphabet: a = 3, b = 4, ...; <s> = 1, </s> = 2.
+std::string letters_tokenizer(bool adds_start) {
+  Json vocab = {{"<unk>", 0}, {"<s>", 1}, {"</s>", 2}};
+  for (char letter = 'a'; letter <= 'z'; ++letter) vocab[std::string(1, letter)] = 3 + letter - 'a';
+  Json added = Json::array();
+  for (const char* token : {"<unk>", "<s>", "</s>"})
+    added.push_back({{"id", vocab[token]}, {"content", token}, {"special", true}, {"normalized", false}, {"lstrip", false}, {"rstrip", false}, {"single_word", false}});
+  Json tokenizer = {{"version", "1.0"}, {"added_tokens", added}, {"normalizer", nullptr}, {"pre_tokenizer", nullptr}, {"post_processor", nullptr}, {"decoder", nullptr},
+                    {"model", {{"type", "BPE"}, {"unk_token", "<unk>"}, {"vocab", vocab}, {"merges", Json::array()}}}};
+  if (adds_start)
+    tokenizer["post_processor"] = {{"type", "TemplateProcessing"},
+                                   {"single", {{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}}, {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+                                   {"pair", Json::array()},
+                                   {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {1}}, {"tokens", {"<s>"}}}}}}};
+  return tokenizer.dump();
+}
+
+Content text(const char* value) { return std::string(value); }
+
+TEST(Encode, PromptAndResponseAreOneText) {
+  const Tokenizer tokenizer = Tokenizer::parse(letters_tokenizer(true), "test");
+  Encoder encoder(tokenizer, nullptr, 0);
+  EXPECT_EQ(encoder.sequence(text("ab"), text("c"), "x"), (TokenIds{1, 3, 4, 5}));
+  EXPECT_EQ(encoder.sequence(text("<s>ab"), text("c"), "x"), (TokenIds{1, 3, 4, 5}));
+  EXPECT_EQ(encoder.report().doubled_start, 1);
+}
+
+TEST(Encode, OldestPromptTokensGoFirstAndTheStartTokenStays) {
+  const Tokenizer tokenizer = Tokenizer::parse(letters_tokenizer(false), "test");
+  Encoder encoder(tokenizer, nullptr, 4);
+  EXPECT_EQ(encoder.sequence(text("abcd"), text("ef"), "x"), (TokenIds{5, 6, 7, 8}));
+  EXPECT_EQ(encoder.sequence(text("ab"), text("cdefg"), "x"), std::nullopt);
+  EXPECT_EQ(encoder.report().truncated, 1);
+}
+
+TEST(Encode, PairsThatTruncationMakesEqualAreLeftOutAndCounted) {
+  const Tokenizer tokenizer = Tokenizer::parse(letters_tokenizer(false), "test");
+  Encoder encoder(tokenizer, nullptr, 3);
+  Pair same{text("a"), text("bcd"), text("bcd"), 0, 1, "", "", "x"};
+  Pair differ{text("ab"), text("cd"), text("ce"), 0.5, 2, "", "", "x"};
+  Pair too_long{text("a"), text("bcde"), text("b"), 0, 1, "", "", "x"};
+  const std::vector<EncodedPair> pairs = encoder.pairs({same, differ, too_long});
+  ASSERT_EQ(pairs.size(), 1U);
+  EXPECT_EQ(pairs[0].chosen, (TokenIds{4, 5, 6}));
+  EXPECT_EQ(pairs[0].row, 1);
+  EXPECT_EQ(pairs[0].margin, 0.5);
+  EXPECT_EQ(encoder.report().equal, 1);
+  EXPECT_EQ(encoder.report().too_long, 1);
+  EXPECT_EQ(encoder.report().notes().size(), 3U);
+}
+
+TEST(Encode, GroupsKeepWhatFits) {
+  const Tokenizer tokenizer = Tokenizer::parse(letters_tokenizer(false), "test");
+  Encoder encoder(tokenizer, nullptr, 3);
+  ResponseGroup group;
+  group.prompt = text("a");
+  group.responses = {text("b"), text("cdef"), text("c")};
+  ResponseGroup lost = group;
+  lost.responses = {text("b"), text("cdef")};
+  const std::vector<EncodedGroup> groups = encoder.groups({group, lost});
+  ASSERT_EQ(groups.size(), 1U);
+  EXPECT_EQ(groups[0].responses, (std::vector<TokenIds>{{3, 4}, {3, 5}}));
+  EXPECT_EQ(encoder.report().too_long, 2);
+}
+
+TEST(Encode, WholeConversationsAreNotPutAfterTheirPromptAgain) {
+  const Tokenizer tokenizer = Tokenizer::parse(letters_tokenizer(false), "test");
+  const ChatTemplate chat(ChatFormat::hh, "", "");
+  Encoder encoder(tokenizer, &chat, 0);
+  const Content prompt = text("q"), whole = Conversation{{"user", "q"}, {"assistant", "r"}}, answer = Conversation{{"assistant", "r"}};
+  const auto expected = encoder.sequence(std::nullopt, whole, "x");
+  EXPECT_EQ(encoder.sequence(prompt, whole, "x"), expected);                               // UltraFeedback's form
+  EXPECT_EQ(encoder.sequence(Conversation{{"user", "q"}}, answer, "x"), expected);
+  EXPECT_EQ(encoder.sequence(Conversation{{"user", "q"}}, text("r"), "x"), expected);      // responses as texts
+}
+
+TEST(Encode, ConversationsNeedATemplate) {
+  const Tokenizer tokenizer = Tokenizer::parse(letters_tokenizer(false), "test");
+  Encoder encoder(tokenizer, nullptr, 0);
+  EXPECT_THROW(encoder.sequence(std::nullopt, Conversation{{"user", "q"}}, "x"), Error);
+  EXPECT_THROW(encoder.sequence(std::nullopt, text(""), "x"), Error);
+}
+
+TEST(Encode, PromptsForAPolicyHaveAStartTokenAndNoEnd) {
+  const Tokenizer tokenizer = Tokenizer::parse(letters_tokenizer(true), "test");
+  Encoder encoder(tokenizer, nullptr, 0);
+  EXPECT_EQ(encoder.prompt(text("ab"), 0, "x"), (TokenIds{1, 3, 4}));
+  EXPECT_EQ(encoder.prompt(text("<s>ab"), 0, "x"), (TokenIds{1, 3, 4}));
+}
+
+}  // namespace
+}  // namespace metarm
