@@ -19,8 +19,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kBufferBytes = 1 << 16;
 
 [[noreturn]] void fail_write(const std::string& path, int error) {
-  fail_io("{}: expected to write, got: {}{}", path, std::strerror(error),
-          error == ENOSPC ? "; free some space and run again" : "");
+  fail_io("{}: expected to write, got: {}{}", path, std::strerror(error), error == ENOSPC ? "; free some space and run again" : "");
 }
 
 std::string temporary_name(const std::string& path) {

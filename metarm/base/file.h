@@ -26,8 +26,9 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-// A file under a temporary name beside its destination (a device such as /dev/stdout is written directly). commit() flushes it to disk and renames it into place; without
-// commit the temporary file is removed and the destination is as before. io error (disk full and the like) from write and commit.
+// A file under a temporary name beside its destination (a device such as /dev/stdout is written directly). commit() flushes it to disk and
+// renames it into place; without commit the temporary file is removed and the destination is as before. io error (disk full and the like)
+// from write and commit.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::string& path);
@@ -45,7 +46,7 @@ class AtomicFile {
 };
 
 void write_file(const std::string& path, std::string_view text);  // atomic; gzip when the name ends in .gz
-std::string read_file(const std::string& path);                  // whole file; unpacks gzip by its magic bytes
+std::string read_file(const std::string& path);                   // whole file; unpacks gzip by its magic bytes
 
 // A folder under a temporary name beside its destination, for outputs of several files. commit() renames it into place.
 // The destination must not exist (or be an empty folder): an input error that says so, thrown from the constructor.
@@ -66,8 +67,8 @@ class AtomicDirectory {
 
 void sync_directory(const std::string& path);  // makes renames in it durable
 
-// Calls `line` with each line of a text file (gzip or plain, no line end, 1-based number). Lines may end in \r\n; a last line without an end
-// counts; the file need not fit in memory.
+// Calls `line` with each line of a text file (gzip or plain, no line end, 1-based number). Lines may end in \r\n; a last line without an
+// end counts; the file need not fit in memory.
 void for_each_line(const std::string& path, const std::function<void(std::string_view line, std::int64_t number)>& line);
 
 }  // namespace metarm

@@ -15,9 +15,10 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "GGUF files are read as little-endian");
 
 constexpr GgufTypeInfo kTypes[] = {
-    {GgufType::f32, "F32", 1, 4},      {GgufType::f16, "F16", 1, 2},      {GgufType::bf16, "BF16", 1, 2},    {GgufType::q8_0, "Q8_0", 32, 34},
-    {GgufType::q4_0, "Q4_0", 32, 18},  {GgufType::q4_1, "Q4_1", 32, 20},  {GgufType::q5_0, "Q5_0", 32, 22},  {GgufType::q5_1, "Q5_1", 32, 24},
-    {GgufType::q4_k, "Q4_K", 256, 144}, {GgufType::q5_k, "Q5_K", 256, 176}, {GgufType::q6_k, "Q6_K", 256, 210},
+    {GgufType::f32, "F32", 1, 4},       {GgufType::f16, "F16", 1, 2},       {GgufType::bf16, "BF16", 1, 2},
+    {GgufType::q8_0, "Q8_0", 32, 34},   {GgufType::q4_0, "Q4_0", 32, 18},   {GgufType::q4_1, "Q4_1", 32, 20},
+    {GgufType::q5_0, "Q5_0", 32, 22},   {GgufType::q5_1, "Q5_1", 32, 24},   {GgufType::q4_k, "Q4_K", 256, 144},
+    {GgufType::q5_k, "Q5_K", 256, 176}, {GgufType::q6_k, "Q6_K", 256, 210},
 };
 
 constexpr std::uint64_t kDefaultAlignment = 32;
@@ -36,7 +37,8 @@ class Reader {
 
   std::span<const std::byte> take(std::uint64_t count, std::string_view what) {
     if (count > left())
-      fail_input("{}: expected {} bytes for {} at byte {}, got {} up to the end; the file is cut off or damaged", where_, count, what, position_, left());
+      fail_input("{}: expected {} bytes for {} at byte {}, got {} up to the end; the file is cut off or damaged", where_, count, what,
+                 position_, left());
     const auto taken = bytes_.subspan(position_, count);
     position_ += count;
     return taken;
@@ -94,7 +96,8 @@ GgufValue visit_kind(Kind kind, std::string_view key, const std::string& where, 
     case Kind::list: fail_input("{}: {}: expected a list of numbers, booleans or texts, got a list of lists", where, key);
     case Kind::count_: break;
   }
-  fail_input("{}: {}: expected a kind of value from 0 to {}, got {}", where, key, static_cast<std::uint32_t>(Kind::count_) - 1, static_cast<std::uint32_t>(kind));
+  fail_input("{}: {}: expected a kind of value from 0 to {}, got {}", where, key, static_cast<std::uint32_t>(Kind::count_) - 1,
+             static_cast<std::uint32_t>(kind));
 }
 
 GgufValue read_list(Reader& reader, std::string_view key) {
@@ -102,7 +105,8 @@ GgufValue read_list(Reader& reader, std::string_view key) {
   const auto count = reader.number<std::uint64_t>(key);
   return visit_kind(kind, key, reader.where(), [&](auto read, std::size_t least_bytes) -> GgufValue {
     if (count > reader.left() / least_bytes)
-      fail_input("{}: {}: expected a list that fits into the {} bytes left, got {} values; the file is cut off or damaged", reader.where(), key, reader.left(), count);
+      fail_input("{}: {}: expected a list that fits into the {} bytes left, got {} values; the file is cut off or damaged", reader.where(),
+                 key, reader.left(), count);
     std::vector<decltype(read(reader))> values;
     values.reserve(count);
     for (std::uint64_t i = 0; i < count; ++i) values.push_back(read(reader));
@@ -124,7 +128,8 @@ Header read_header(Reader& reader) {
   const auto magic = reader.take(4, "the magic bytes GGUF");
   if (std::memcmp(magic.data(), "GGUF", 4) != 0) fail_input("{}: expected a GGUF file, got other first bytes", reader.where());
   const auto version = reader.number<std::uint32_t>("the version");
-  if ((version & 0xffffU) == 0 && version != 0) fail_input("{}: expected a little-endian GGUF file, got a big-endian one; convert it with gguf-convert-endian", reader.where());
+  if ((version & 0xffffU) == 0 && version != 0)
+    fail_input("{}: expected a little-endian GGUF file, got a big-endian one; convert it with gguf-convert-endian", reader.where());
   if (version != 2 && version != 3) fail_input("{}: expected GGUF version 2 or 3, got {}", reader.where(), version);
   Header header{};
   header.tensors = reader.number<std::uint64_t>("the number of tensors");
@@ -156,7 +161,8 @@ Described read_tensor(Reader& reader) {
   std::uint64_t count = 1;
   for (std::uint32_t i = 0; i < dimensions; ++i) {
     const auto size = reader.number<std::uint64_t>("a tensor's dimensions");
-    if (size == 0 || size > INT64_MAX || __builtin_mul_overflow(count, size, &count)) fail_input("{}: expected sizes over 0 that fit into the file, got {}", where, size);
+    if (size == 0 || size > INT64_MAX || __builtin_mul_overflow(count, size, &count))
+      fail_input("{}: expected sizes over 0 that fit into the file, got {}", where, size);
     tensor.shape.insert(tensor.shape.begin(), static_cast<std::int64_t>(size));
   }
   tensor.type = parse_type(reader.number<std::uint32_t>("a tensor's type"), where);
@@ -164,7 +170,8 @@ Described read_tensor(Reader& reader) {
   const GgufTypeInfo& info = info_of(tensor.type);
   if (static_cast<std::uint64_t>(tensor.shape.back()) % info.values != 0)
     fail_input("{}: expected rows of whole {} blocks of {} values, got {} values", where, info.name, info.values, tensor.shape.back());
-  if (__builtin_mul_overflow(count / info.values, info.bytes, &described.size)) fail_input("{}: expected a size that fits into the file, got {} values", where, count);
+  if (__builtin_mul_overflow(count / info.values, info.bytes, &described.size))
+    fail_input("{}: expected a size that fits into the file, got {} values", where, count);
   return described;
 }
 
@@ -178,16 +185,19 @@ void place(std::vector<Described>& tensors, std::span<const std::byte> data, std
   std::vector<Described*> order;
   for (Described& described : tensors) {
     const auto& [tensor, offset, size] = described;
-    if (offset % alignment != 0) fail_input("{}: {}: expected an offset that is a multiple of {}, got {}", where, tensor.name, alignment, offset);
+    if (offset % alignment != 0)
+      fail_input("{}: {}: expected an offset that is a multiple of {}, got {}", where, tensor.name, alignment, offset);
     if (offset > data.size() || size > data.size() - offset)
-      fail_input("{}: {}: expected {} bytes at offset {} of the data, got {} bytes of data; the file is cut off or damaged", where, tensor.name, size, offset, data.size());
+      fail_input("{}: {}: expected {} bytes at offset {} of the data, got {} bytes of data; the file is cut off or damaged", where,
+                 tensor.name, size, offset, data.size());
     described.tensor.bytes = data.subspan(offset, size);
     order.push_back(&described);
   }
   std::sort(order.begin(), order.end(), [](const Described* a, const Described* b) { return a->offset < b->offset; });
   for (std::size_t i = 1; i < order.size(); ++i)
     if (order[i]->offset < order[i - 1]->offset + order[i - 1]->size)
-      fail_input("{}: {}: expected tensors that do not overlap, got one that begins within {}", where, order[i]->tensor.name, order[i - 1]->tensor.name);
+      fail_input("{}: {}: expected tensors that do not overlap, got one that begins within {}", where, order[i]->tensor.name,
+                 order[i - 1]->tensor.name);
 }
 
 }  // namespace

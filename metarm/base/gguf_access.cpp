@@ -14,7 +14,8 @@ constexpr std::string_view kind_name() {
   if constexpr (std::is_same_v<T, double>) return "a number";
   if constexpr (std::is_same_v<T, std::string_view>) return "text";
   if constexpr (std::is_same_v<T, std::vector<bool>>) return "a list of booleans";
-  if constexpr (std::is_same_v<T, std::vector<std::uint64_t>> || std::is_same_v<T, std::vector<std::int64_t>>) return "a list of whole numbers";
+  if constexpr (std::is_same_v<T, std::vector<std::uint64_t>> || std::is_same_v<T, std::vector<std::int64_t>>)
+    return "a list of whole numbers";
   if constexpr (std::is_same_v<T, std::vector<double>>) return "a list of numbers";
   return "a list of texts";
 }
@@ -56,9 +57,12 @@ std::optional<std::int64_t> GgufFile::integer(std::string_view key) const {
   if (found == metadata_.end()) return std::nullopt;
   const auto* is_unsigned = std::get_if<std::uint64_t>(&found->second);
   const auto* is_signed = std::get_if<std::int64_t>(&found->second);
-  if (is_unsigned == nullptr && is_signed == nullptr) fail_input("{}: {}: expected a whole number, got {}", where_, key, kind_of(found->second));
+  if (is_unsigned == nullptr && is_signed == nullptr)
+    fail_input("{}: {}: expected a whole number, got {}", where_, key, kind_of(found->second));
   const bool fits = is_unsigned ? *is_unsigned <= kMaxInteger : *is_signed >= 0 && *is_signed <= kMaxInteger;
-  if (!fits) fail_input("{}: {}: expected a whole number from 0 to {}, got {}", where_, key, kMaxInteger, is_unsigned ? fmt::to_string(*is_unsigned) : fmt::to_string(*is_signed));
+  if (!fits)
+    fail_input("{}: {}: expected a whole number from 0 to {}, got {}", where_, key, kMaxInteger,
+               is_unsigned ? fmt::to_string(*is_unsigned) : fmt::to_string(*is_signed));
   return is_unsigned ? static_cast<std::int64_t>(*is_unsigned) : *is_signed;
 }
 

@@ -58,8 +58,8 @@ void read_q5_1(Bytes block, float* out) {
   for (int i = 0; i < 32; ++i) out[i] = scale * static_cast<float>(nibble(block + 8, i) | fifth_bit(high, i)) + minimum;
 }
 
-// Eight 6-bit scales and eight 6-bit minima in 12 bytes: the first four whole in the low bits of bytes 0 to 3 and 4 to 7; the others' low nibbles in bytes 8 to 11,
-// their upper two bits atop the first.
+// Eight 6-bit scales and eight 6-bit minima in 12 bytes: the first four whole in the low bits of bytes 0 to 3 and 4 to 7; the others' low
+// nibbles in bytes 8 to 11, their upper two bits atop the first.
 struct GroupScale {
   int scale, minimum;
 };
@@ -86,7 +86,8 @@ void read_k45(Bytes block, Bytes high, Bytes quants, float* out) {
 void read_q4_k(Bytes block, float* out) { read_k45(block, nullptr, block + 16, out); }
 void read_q5_k(Bytes block, float* out) { read_k45(block, block + 16, block + 48, out); }
 
-// 8 rows of 32 values. Of each half, rows 0 and 1 are the low nibbles of 64 bytes, rows 2 and 3 the high ones; two upper bits of row r lie at bit 2 r of 32 bytes.
+// 8 rows of 32 values. Of each half, rows 0 and 1 are the low nibbles of 64 bytes, rows 2 and 3 the high ones; two upper bits of row r lie
+// at bit 2 r of 32 bytes.
 void read_q6_k(Bytes block, float* out) {
   const Bytes low = block, high = block + 128, scales = block + 192;
   const float scale = read_half(block + 208);
@@ -111,7 +112,8 @@ void read_blocks(const GgufTypeInfo& info, std::span<const std::byte> bytes, std
 void dequantize(GgufType type, std::span<const std::byte> bytes, std::span<float> values) {
   const GgufTypeInfo& info = info_of(type);
   if (bytes.size() % info.bytes != 0 || bytes.size() / info.bytes * info.values != values.size())
-    fail_internal("{} blocks: expected {} bytes for {} values, got {}", info.name, values.size() / info.values * info.bytes, values.size(), bytes.size());
+    fail_internal("{} blocks: expected {} bytes for {} values, got {}", info.name, values.size() / info.values * info.bytes, values.size(),
+                  bytes.size());
   switch (type) {
     case GgufType::f32: return read_blocks<read_f32>(info, bytes, values);
     case GgufType::f16: return read_blocks<read_f16>(info, bytes, values);

@@ -9,7 +9,8 @@ namespace {
 constexpr std::size_t kMaxDepth = 256;
 constexpr std::size_t kShownErrors = 5;
 
-// Length of the well-formed UTF-8 sequence at the start of `text` (no overlong forms, surrogates or code points past U+10FFFF); 0 if there is none.
+// Length of the well-formed UTF-8 sequence at the start of `text` (no overlong forms, surrogates or code points past U+10FFFF); 0 if there
+// is none.
 std::size_t utf8_sequence(std::string_view text) {
   const auto at = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
   const auto follows = [&](std::size_t i) { return (at(i) & 0xc0) == 0x80; };
@@ -121,8 +122,7 @@ Json load_json(const std::string& path) { return parse_json(read_file(path), pat
 
 std::string JsonRow::where() const { return fmt::format("{}:{}", file, line); }
 
-BadRowReport for_each_row(const std::vector<std::string>& files, BadRows bad_rows,
-                          const std::function<void(const JsonRow&)>& row) {
+BadRowReport for_each_row(const std::vector<std::string>& files, BadRows bad_rows, const std::function<void(const JsonRow&)>& row) {
   BadRowReport report;
   for (const std::string& file : files) {
     const std::int64_t rows_before = report.rows;

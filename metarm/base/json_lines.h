@@ -14,7 +14,8 @@ using Json = nlohmann::json;
 
 bool is_valid_utf8(std::string_view text);
 
-// Parses one JSON text; an input error names `where` and the byte position. Rejects invalid UTF-8, duplicate keys in an object, nesting deeper than 256.
+// Parses one JSON text; an input error names `where` and the byte position. Rejects invalid UTF-8, duplicate keys in an object, nesting
+// deeper than 256.
 Json parse_json(std::string_view text, const std::string& where);
 // A JSON file such as config.json, whole.
 Json load_json(const std::string& path);
@@ -29,15 +30,14 @@ struct JsonRow {
 
 enum class BadRows { stop, skip };
 struct BadRowReport {
-  std::int64_t rows = 0;                 // read in all
+  std::int64_t rows = 0;  // read in all
   std::int64_t skipped = 0;
   std::vector<std::string> first_errors;  // at most 5 messages
 };
 
-// Calls `row` for each non-blank line of the files in order. An input Error (bad JSON, not an object, or thrown by `row`) stops with `file:line: message`, or
-// with BadRows::skip is counted. No row at all in a file: input error `file: expected rows, got an empty file`.
-BadRowReport for_each_row(const std::vector<std::string>& files, BadRows bad_rows,
-                          const std::function<void(const JsonRow&)>& row);
+// Calls `row` for each non-blank line of the files in order. An input Error (bad JSON, not an object, or thrown by `row`) stops with
+// `file:line: message`, or with BadRows::skip is counted. No row at all in a file: input error `file: expected rows, got an empty file`.
+BadRowReport for_each_row(const std::vector<std::string>& files, BadRows bad_rows, const std::function<void(const JsonRow&)>& row);
 
 // Checked access: an input error `where: field: expected text, got null` when the type is wrong.
 const Json& require_field(const Json& object, const char* field, const std::string& where);

@@ -22,11 +22,15 @@ std::string key_of(std::string name) {
 
 bool same_value(const FieldValue& a, const FieldValue& b) {
   if (const auto* ref = std::get_if<EnumRef>(&a)) return ref->index == std::get<EnumRef>(b).index;
-  return std::visit([&](const auto& value) {
-    using T = std::decay_t<decltype(value)>;
-    if constexpr (std::is_same_v<T, EnumRef>) return false;
-    else return value == std::get<T>(b);
-  }, a);
+  return std::visit(
+      [&](const auto& value) {
+        using T = std::decay_t<decltype(value)>;
+        if constexpr (std::is_same_v<T, EnumRef>)
+          return false;
+        else
+          return value == std::get<T>(b);
+      },
+      a);
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -105,7 +109,8 @@ void set_from_words(Field& field, const std::vector<std::string>& words, const s
 template <class T>
 T toml_value(const toml::node& node, const std::string& where, std::string_view expected) {
   const auto value = node.value_exact<T>();
-  if (!value) fail_input("{}: expected {}, got {}", where, expected, toml::impl::node_type_friendly_names[static_cast<std::size_t>(node.type())]);
+  if (!value)
+    fail_input("{}: expected {}, got {}", where, expected, toml::impl::node_type_friendly_names[static_cast<std::size_t>(node.type())]);
   return *value;
 }
 
@@ -132,8 +137,7 @@ class Parser {
   Parser(std::string_view where, std::vector<Field>& fields) : where_(where), fields_(fields) {}
 
   Parsed run(std::span<const std::string> arguments) {
-    if (std::any_of(arguments.begin(), arguments.end(), [](const std::string& a) { return a == "--help" || a == "-h"; }))
-      return {{}, true};
+    if (std::any_of(arguments.begin(), arguments.end(), [](const std::string& a) { return a == "--help" || a == "-h"; })) return {{}, true};
     split(arguments);
     if (const auto config = flags_.extract("config")) read_config(config.mapped().front());
     for (auto& [name, words] : flags_) {
@@ -182,7 +186,8 @@ class Parser {
         words.push_back(is_value() ? arguments[i++] : "true");
       else
         while (is_value() && (is_list || i == first)) words.push_back(arguments[i++]);
-      if (words.empty() || (is_list && i == first)) fail_input("{}: --{}: expected a value, got none; one that starts with -- is written --{}=VALUE", where_, name, name);
+      if (words.empty() || (is_list && i == first))
+        fail_input("{}: --{}: expected a value, got none; one that starts with -- is written --{}=VALUE", where_, name, name);
     }
   }
 
@@ -200,7 +205,8 @@ class Parser {
       const std::string name(key.str()), where = fmt::format("{}:{}: {}", path, key.source().begin.line, name);
       const auto found = std::find(known.begin(), known.end(), name);
       if (found == known.end())
-        fail_input("{}: expected a known option, got {}; {}", where, name, did_you_mean(name, known, fmt::format("'metarm {} --help' lists them", where_)));
+        fail_input("{}: expected a known option, got {}; {}", where, name,
+                   did_you_mean(name, known, fmt::format("'metarm {} --help' lists them", where_)));
       set_from_file(fields_[static_cast<std::size_t>(found - known.begin())], node, where);
     }
   }
@@ -209,7 +215,8 @@ class Parser {
   void set_from_file(Field& field, const toml::node& node, const std::string& where) {
     FieldValue value = from_toml(field, node, where);
     if (same_value(value, field.value)) return;
-    if (const auto* whole = std::get_if<std::int64_t>(&value)) check_range(field, static_cast<double>(*whole), where, fmt::to_string(*whole));
+    if (const auto* whole = std::get_if<std::int64_t>(&value))
+      check_range(field, static_cast<double>(*whole), where, fmt::to_string(*whole));
     if (const auto* real = std::get_if<double>(&value)) check_range(field, *real, where, fmt::to_string(*real));
     field.value = std::move(value);
     given_.insert(field.info.name);

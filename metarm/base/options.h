@@ -1,5 +1,5 @@
-// Options, declared once. A struct lists its fields through a visitor; flags, TOML files, --help, the resolved config.toml and the reference page all come from
-// that list. Defaults are the members' initialisers.
+// Options, declared once. A struct lists its fields through a visitor; flags, TOML files, --help, the resolved config.toml and the
+// reference page all come from that list. Defaults are the members' initialisers.
 //
 //   struct ScoreOptions {
 //     std::string model;
@@ -30,12 +30,12 @@
 namespace metarm {
 
 struct FieldInfo {
-  const char* name;               // with dashes
-  const char* help;               // one line; cites the paper's, TRL's or OpenRLHF's name where it differs
+  const char* name;  // with dashes
+  const char* help;  // one line; cites the paper's, TRL's or OpenRLHF's name where it differs
   bool required = false;
   double min = -std::numeric_limits<double>::infinity();  // for numbers, inclusive
   double max = std::numeric_limits<double>::infinity();
-  const char* needs = nullptr;    // name of another option without which this one has no effect: giving this alone is an error
+  const char* needs = nullptr;  // name of another option without which this one has no effect: giving this alone is an error
 };
 
 // Specialise for an enum: `static constexpr std::pair<E, const char*> values[] = {{E::a, "a"}, ...};`
@@ -66,11 +66,11 @@ struct Parsed {
   bool help = false;
 };
 
-// Untyped core: fills `fields` from `--config FILE`, then flags. Input errors: unknown flag or key with "did you mean", wrong type or range, missing required option,
-// an option whose `needs` is absent. `where` is the command's name.
+// Untyped core: fills `fields` from `--config FILE`, then flags. Input errors: unknown flag or key with "did you mean", wrong type or
+// range, missing required option, an option whose `needs` is absent. `where` is the command's name.
 Parsed parse_fields(std::string_view where, std::vector<Field>& fields, std::span<const std::string> arguments);
 std::string help_text(std::string_view command, std::string_view summary, const std::vector<Field>& fields);
-std::string to_toml(const std::vector<Field>& fields);                      // numbers round-trip
+std::string to_toml(const std::vector<Field>& fields);  // numbers round-trip
 std::string to_markdown(std::string_view command, std::string_view summary, const std::vector<Field>& fields);
 
 namespace detail {
@@ -99,9 +99,7 @@ void from_field_value(T& value, const FieldValue& field) {
 template <class Options>
 std::vector<Field> list_fields(const Options& options) {
   std::vector<Field> fields;
-  Options::fields(options, [&](const auto& value, const FieldInfo& info) {
-    fields.push_back({info, detail::to_field_value(value)});
-  });
+  Options::fields(options, [&](const auto& value, const FieldInfo& info) { fields.push_back({info, detail::to_field_value(value)}); });
   return fields;
 }
 

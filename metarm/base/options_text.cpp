@@ -102,12 +102,13 @@ std::string to_toml(const std::vector<Field>& fields) {
 }
 
 std::string to_markdown(std::string_view command, std::string_view summary, const std::vector<Field>& fields) {
-  std::string text = fmt::format("# metarm {}\n\n{}\n\n| option | value | default | meaning |\n| --- | --- | --- | --- |\n", command, summary);
+  std::string text =
+      fmt::format("# metarm {}\n\n{}\n\n| option | value | default | meaning |\n| --- | --- | --- | --- |\n", command, summary);
   for (const Field& field : fields) {
     const std::string standard = std::visit(DefaultText{}, field.value), constraints = constraints_text(field.info);
     text += fmt::format("| `--{}` | {} | {} | {}{} |\n", field.info.name, escape_cell(std::visit(KindText{}, field.value)),
-                        standard.empty() || field.info.required ? "" : fmt::format("`{}`", escape_cell(standard)), escape_cell(field.info.help),
-                        constraints.empty() ? "" : fmt::format(" ({})", constraints));
+                        standard.empty() || field.info.required ? "" : fmt::format("`{}`", escape_cell(standard)),
+                        escape_cell(field.info.help), constraints.empty() ? "" : fmt::format(" ({})", constraints));
   }
   return text;
 }

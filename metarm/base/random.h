@@ -19,10 +19,10 @@ class RandomStream {
   RandomStream(std::uint64_t seed, std::string_view purpose, std::uint64_t a = 0, std::uint64_t b = 0)
       : state_(derive_seed(seed, purpose, a, b)) {}
 
-  std::uint64_t next();                        // uniform over 64 bits
-  double uniform();                            // [0, 1), 53 bits
-  double normal();                             // N(0, 1)
-  std::uint64_t below(std::uint64_t bound);    // uniform over [0, bound), without bias; bound > 0
+  std::uint64_t next();                      // uniform over 64 bits
+  double uniform();                          // [0, 1), 53 bits
+  double normal();                           // N(0, 1)
+  std::uint64_t below(std::uint64_t bound);  // uniform over [0, bound), without bias; bound > 0
 
  private:
   std::uint64_t state_;

@@ -71,10 +71,12 @@ TensorBytes parse_tensor(const std::string& name, const Json& json, std::span<co
   const std::uint64_t begin = unsigned_value(offsets[0], "data_offsets", where);
   const std::uint64_t end = unsigned_value(offsets[1], "data_offsets", where);
   if (begin > end || end > data.size())
-    fail_input("{}: expected offsets within the {} bytes of data, got {} to {}; the file is cut off or damaged", where, data.size(), begin, end);
+    fail_input("{}: expected offsets within the {} bytes of data, got {} to {}; the file is cut off or damaged", where, data.size(), begin,
+               end);
   const auto expected = byte_count(tensor.shape, tensor.dtype);
   if (expected != end - begin)
-    fail_input("{}: expected as many bytes as shape {} of {} takes, got {}", where, json.at("shape").dump(), safetensors_name(tensor.dtype), end - begin);
+    fail_input("{}: expected as many bytes as shape {} of {} takes, got {}", where, json.at("shape").dump(), safetensors_name(tensor.dtype),
+               end - begin);
   tensor.bytes = data.subspan(begin, end - begin);
   return tensor;
 }
@@ -128,7 +130,8 @@ SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const s
   std::memcpy(&header_size, bytes.data(), sizeof header_size);
   const std::uint64_t most = std::min<std::uint64_t>(kMaxHeaderBytes, bytes.size() - sizeof header_size);
   if (header_size > most)
-    fail_input("{}: expected a safetensors header of at most {} bytes, got {}; the file is cut off or no safetensors", where, most, header_size);
+    fail_input("{}: expected a safetensors header of at most {} bytes, got {}; the file is cut off or no safetensors", where, most,
+               header_size);
   const auto* text = reinterpret_cast<const char*>(bytes.data()) + sizeof header_size;
   const Json header = parse_json({text, header_size}, where + ": header");
   if (!header.is_object()) fail_input("{}: header: expected an object, got {}", where, json_type_name(header));
@@ -161,7 +164,8 @@ void save_safetensors(const std::string& path, std::span<const TensorShape> tens
   file.write(header);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const std::span<const std::byte> data = bytes(i);
-    if (byte_count(tensors[i].shape, tensors[i].dtype) != data.size()) fail_internal("{}: expected as many bytes as its shape takes, got {}", tensors[i].name, data.size());
+    if (byte_count(tensors[i].shape, tensors[i].dtype) != data.size())
+      fail_internal("{}: expected as many bytes as its shape takes, got {}", tensors[i].name, data.size());
     file.write(data);
   }
   file.commit();

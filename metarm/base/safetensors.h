@@ -44,10 +44,10 @@ class SafetensorsFile {
 };
 
 // Writes `path` atomically (see file.h). Tensors' bytes follow the order given, without gaps, from an offset that is a multiple of 8.
-void save_safetensors(const std::string& path, std::span<const TensorBytes> tensors,
-                      const std::map<std::string, std::string>& metadata);
+void save_safetensors(const std::string& path, std::span<const TensorBytes> tensors, const std::map<std::string, std::string>& metadata);
 
-// The same for tensors that are made one at a time: `bytes(i)` is called once for each in turn, and what it returns need live until the next call only.
+// The same for tensors that are made one at a time: `bytes(i)` is called once for each in turn, and what it returns need live until the
+// next call only.
 struct TensorShape {
   std::string name;
   DType dtype;

@@ -1,7 +1,9 @@
-// TensorBoard event files with scalars: TFRecord framing around protobuf `Event` messages. TensorBoard finds files whose names hold `tfevents`.
+// TensorBoard event files with scalars: TFRecord framing around protobuf `Event` messages. TensorBoard finds files whose names hold
+// `tfevents`.
 //
 //   record   length (u64), masked CRC-32C of the length (u32), data, masked CRC-32C of the data (u32), all little-endian
-//   Event    1: wall_time (double), 2: step (varint), 3: file_version (text), 5: summary { 1: value { 1: tag (text), 2: simple_value (float) } }
+//   Event    1: wall_time (double), 2: step (varint), 3: file_version (text), 5: summary { 1: value { 1: tag (text), 2: simple_value
+//   (float) } }
 #pragma once
 
 #include <cstdint>

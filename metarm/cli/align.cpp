@@ -18,6 +18,9 @@ void run_align(const AlignOptions& options, const Parsed& parsed, Log& log) {
 
 }  // namespace
 
-Command align_command() { return make_command<AlignOptions, run_align>("align", "aligns a reward model to the responses of the current policy, without labels (MetaRM)"); }
+Command align_command() {
+  return make_command<AlignOptions, run_align>("align",
+                                               "aligns a reward model to the responses of the current policy, without labels (MetaRM)");
+}
 
 }  // namespace metarm

@@ -14,7 +14,7 @@ struct Command {
   const char* name;
   const char* summary;
   int (*run)(const Command& command, std::span<const std::string> arguments);  // returns the exit code
-  std::string (*reference)(const Command& command);                           // its page in docs/reference
+  std::string (*reference)(const Command& command);                            // its page in docs/reference
 };
 
 void print_out(const std::string& text);  // stdout, with a line end; io error when it cannot be written

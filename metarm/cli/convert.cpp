@@ -2,9 +2,9 @@
 
 #include "metarm/base/json_lines.h"
 #include "metarm/cli/command.h"
+#include "metarm/model/checkpoint.h"
 #include "metarm/model/common_options.h"
 #include "metarm/model/convert_gguf.h"
-#include "metarm/model/checkpoint.h"
 
 namespace metarm {
 

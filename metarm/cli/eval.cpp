@@ -20,7 +20,8 @@ struct EvalOptions {
   static void fields(Self& self, Visitor&& visit) {
     visit(self.model, {.name = "model", .help = "Reward model: a Hugging Face directory or a PEFT adapter's.", .required = true});
     visit(self.pairs, {.name = "pairs", .help = "Preference pairs, JSON lines, .gz accepted.", .required = true});
-    visit(self.responses, {.name = "responses", .help = "Response groups of the current policy, for the distribution of reward differences."});
+    visit(self.responses,
+          {.name = "responses", .help = "Response groups of the current policy, for the distribution of reward differences."});
     ScoringOptions::fields(self.scoring, visit);
     CommonOptions::fields(self.common, visit);
   }
@@ -33,20 +34,23 @@ void run_eval(const EvalOptions& options, const Parsed&, Log& log) {
 
   const Rows<Pair> rows = read_pairs(options.pairs, options.scoring.bad_rows());
   const std::vector<EncodedPair> pairs = encoder.pairs(rows.rows);
-  if (pairs.empty()) fail_input("--pairs: expected pairs that fit in --max-length {}, got none of {}", options.scoring.max_length, rows.rows.size());
+  if (pairs.empty())
+    fail_input("--pairs: expected pairs that fit in --max-length {}, got none of {}", options.scoring.max_length, rows.rows.size());
   std::vector<EncodedGroup> groups;
   if (!options.responses.empty()) groups = encoder.groups(read_response_groups(options.responses, options.scoring.bad_rows(), 2).rows);
   const auto show = [&](const char* task, std::size_t total) {
     return [&log, task, total](std::int64_t done) { log.progress(task, done, static_cast<std::int64_t>(total), ""); };
   };
-  const std::vector<PairRewards> rewards = score_pairs(reward_model, pairs, options.scoring.tokens_per_batch, show("scoring pairs", pairs.size()));
+  const std::vector<PairRewards> rewards =
+      score_pairs(reward_model, pairs, options.scoring.tokens_per_batch, show("scoring pairs", pairs.size()));
   const PairStatistics statistics = pair_statistics(rewards);
   const auto subsets = statistics_by_subset(rows.rows, pairs, rewards);
 
   std::optional<DifferenceStatistics> differences;
   if (!groups.empty())
-    differences = difference_statistics(score_responses(reward_model, groups, options.scoring.tokens_per_batch, show("scoring responses", groups.size())),
-                                        statistics.reward_deviation);
+    differences = difference_statistics(
+        score_responses(reward_model, groups, options.scoring.tokens_per_batch, show("scoring responses", groups.size())),
+        statistics.reward_deviation);
   for (const std::string& note : encoder.report().notes()) log.info(note);
 
   if (options.common.json) {
@@ -59,13 +63,15 @@ void run_eval(const EvalOptions& options, const Parsed&, Log& log) {
   print_out(to_text(statistics));
   if (subsets.size() > 1)
     for (const auto& [subset, figures] : subsets)
-      print_out(fmt::format("  {:<16} {:.3f} [{:.3f}, {:.3f}] on {} pairs", subset.empty() ? "(no subset)" : subset, figures.accuracy, figures.accuracy_interval.low,
-                            figures.accuracy_interval.high, figures.pairs));
+      print_out(fmt::format("  {:<16} {:.3f} [{:.3f}, {:.3f}] on {} pairs", subset.empty() ? "(no subset)" : subset, figures.accuracy,
+                            figures.accuracy_interval.low, figures.accuracy_interval.high, figures.pairs));
   if (differences) print_out(to_text(*differences));
 }
 
 }  // namespace
 
-Command eval_command() { return make_command<EvalOptions, run_eval>("eval", "accuracy, calibration and reward differences of a reward model"); }
+Command eval_command() {
+  return make_command<EvalOptions, run_eval>("eval", "accuracy, calibration and reward differences of a reward model");
+}
 
 }  // namespace metarm

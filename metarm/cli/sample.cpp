@@ -11,12 +11,17 @@ namespace {
 void run_sample(const SampleOptions& options, const Parsed&, Log& log) {
   const SampleSummary summary = sample_responses(options, log);
   if (options.common.json)
-    print_out(Json{{"prompts", summary.prompts}, {"responses", summary.responses}, {"tokens", summary.tokens}, {"ended", summary.ended}, {"seconds", summary.seconds},
+    print_out(Json{{"prompts", summary.prompts},
+                   {"responses", summary.responses},
+                   {"tokens", summary.tokens},
+                   {"ended", summary.ended},
+                   {"seconds", summary.seconds},
                    {"output", options.output}}
                   .dump());
   else
-    log.info(fmt::format("{} responses to {} prompts, {} tokens in {:.1f} s, {:.0f} % ended by themselves: {}", summary.responses, summary.prompts, summary.tokens,
-                         summary.seconds, 100.0 * static_cast<double>(summary.ended) / static_cast<double>(summary.responses), options.output));
+    log.info(fmt::format("{} responses to {} prompts, {} tokens in {:.1f} s, {:.0f} % ended by themselves: {}", summary.responses,
+                         summary.prompts, summary.tokens, summary.seconds,
+                         100.0 * static_cast<double>(summary.ended) / static_cast<double>(summary.responses), options.output));
 }
 
 }  // namespace

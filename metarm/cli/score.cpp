@@ -21,7 +21,10 @@ struct ScoreOptions {
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit(self.model, {.name = "model", .help = "Reward model: a Hugging Face directory or a PEFT adapter's.", .required = true});
-    visit(self.input, {.name = "input", .help = "JSON lines, .gz accepted: pairs, response groups, or rows with `text`, `messages`, or `prompt` and `response`.", .required = true});
+    visit(self.input,
+          {.name = "input",
+           .help = "JSON lines, .gz accepted: pairs, response groups, or rows with `text`, `messages`, or `prompt` and `response`.",
+           .required = true});
     visit(self.output, {.name = "output", .help = "Where the rows with their rewards go; empty: stdout."});
     ScoringOptions::fields(self.scoring, visit);
     CommonOptions::fields(self.common, visit);
@@ -29,7 +32,8 @@ struct ScoreOptions {
 };
 
 void run_score(const ScoreOptions& options, const Parsed&, Log& log) {
-  if (options.common.json && options.output.empty()) fail_input("score: --json: expected --output, since rows and summary cannot both go to stdout");
+  if (options.common.json && options.output.empty())
+    fail_input("score: --json: expected --output, since rows and summary cannot both go to stdout");
   const OpenRewardModel opened = open_reward_model(options.model, options.scoring, options.common, log);
   Encoder encoder = opened.encoder();
   std::optional<AtomicFile> file;
@@ -46,9 +50,15 @@ void run_score(const ScoreOptions& options, const Parsed&, Log& log) {
       log);
   if (file) file->commit();
   if (options.common.json)
-    print_out(Json{{"rows", summary.rows}, {"skipped", summary.skipped}, {"sequences", summary.sequences}, {"tokens", summary.tokens}, {"output", options.output}}.dump());
+    print_out(Json{{"rows", summary.rows},
+                   {"skipped", summary.skipped},
+                   {"sequences", summary.sequences},
+                   {"tokens", summary.tokens},
+                   {"output", options.output}}
+                  .dump());
   else
-    log.info(fmt::format("scored {} sequences of {} rows{}", summary.sequences, summary.rows, summary.skipped > 0 ? fmt::format(", {} rows left out", summary.skipped) : ""));
+    log.info(fmt::format("scored {} sequences of {} rows{}", summary.sequences, summary.rows,
+                         summary.skipped > 0 ? fmt::format(", {} rows left out", summary.skipped) : ""));
 }
 
 }  // namespace

@@ -67,7 +67,8 @@ Encoder::Encoder(const Tokenizer& tokenizer, const ChatTemplate* chat, std::int6
     : tokenizer_(tokenizer), chat_(chat), max_length_(max_length) {}
 
 std::string Encoder::render(const Conversation& conversation, bool add_generation_prompt, const std::string& where) const {
-  if (chat_ == nullptr) fail_input("{}: expected a text, since the checkpoint has no chat template, got messages; --chat-template names one", where);
+  if (chat_ == nullptr)
+    fail_input("{}: expected a text, since the checkpoint has no chat template, got messages; --chat-template names one", where);
   return with_context(where, [&] { return chat_->render(conversation, add_generation_prompt); });
 }
 
@@ -128,7 +129,8 @@ TokenIds Encoder::prompt(const Content& prompt, std::int64_t max_prompt_length, 
     if (bos && (tokens.empty() || tokens.front() != *bos)) tokens.insert(tokens.begin(), *bos);
   }
   if (max_prompt_length > 0 && static_cast<std::int64_t>(tokens.size()) > max_prompt_length) {
-    drop_oldest(tokens, tokens.size() - static_cast<std::size_t>(max_prompt_length), max_prompt_length > 1 ? tokenizer_.special().bos : std::nullopt);
+    drop_oldest(tokens, tokens.size() - static_cast<std::size_t>(max_prompt_length),
+                max_prompt_length > 1 ? tokenizer_.special().bos : std::nullopt);
     ++report_.truncated;
   }
   return tokens;

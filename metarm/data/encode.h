@@ -1,14 +1,16 @@
 // Rows to token sequences, by the rules of the docs page on tokens (TRL's RewardTrainer's, so that scores can be compared):
 //
-//   text           prompt + response joined, tokenized once with the post-processor's special tokens; the end token's text is appended when the
+//   text           prompt + response joined, tokenized once with the post-processor's special tokens; the end token's text is appended when
+//   the
 //                  text does not already end with it
 //   conversation   the checkpoint's chat template, tokenized without further special tokens
-//   start token    never doubled: where the text already starts with the start token that the post-processor adds, one is dropped and counted
-//   too long       the prompt loses its oldest tokens (a leading start token stays), the response is kept whole; a response that alone is
+//   start token    never doubled: where the text already starts with the start token that the post-processor adds, one is dropped and
+//   counted too long       the prompt loses its oldest tokens (a leading start token stays), the response is kept whole; a response that
+//   alone is
 //                  longer than max_length gives no sequence
 //
-// A whole text without an explicit prompt has as prompt what comes before its last "\n\nAssistant:" reply, if there is one; a whole conversation, all but its last message.
-// So the sequence of a text never depends on the texts it is compared with.
+// A whole text without an explicit prompt has as prompt what comes before its last "\n\nAssistant:" reply, if there is one; a whole
+// conversation, all but its last message. So the sequence of a text never depends on the texts it is compared with.
 #pragma once
 
 #include <cstdint>
@@ -24,10 +26,11 @@ namespace metarm {
 
 struct EncodeReport {
   std::int64_t rows = 0;
-  std::int64_t truncated = 0;         // sequences whose prompt was shortened
-  std::int64_t too_long = 0;          // rows with a response that alone is longer than max_length: such a pair is left out, such a response of a group
-  std::int64_t equal = 0;             // pairs left out: both sequences the same after truncation
-  std::int64_t doubled_start = 0;     // sequences whose doubled start token was dropped
+  std::int64_t truncated = 0;  // sequences whose prompt was shortened
+  std::int64_t too_long =
+      0;                   // rows with a response that alone is longer than max_length: such a pair is left out, such a response of a group
+  std::int64_t equal = 0;  // pairs left out: both sequences the same after truncation
+  std::int64_t doubled_start = 0;          // sequences whose doubled start token was dropped
   std::vector<std::string> notes() const;  // one line for each count that is not zero, for the log
 };
 
@@ -49,11 +52,13 @@ class Encoder {
 
   // The token sequence of a text or conversation to score; nullopt when its response alone is too long.
   std::optional<TokenIds> sequence(const std::optional<Content>& prompt, const Content& response, const std::string& where);
-  // The tokens from which a policy continues: no end token; a conversation with the template's generation prompt. Longer than max_prompt_length (0: no limit) loses its oldest.
+  // The tokens from which a policy continues: no end token; a conversation with the template's generation prompt. Longer than
+  // max_prompt_length (0: no limit) loses its oldest.
   TokenIds prompt(const Content& prompt, std::int64_t max_prompt_length, const std::string& where);
 
   std::vector<EncodedPair> pairs(const std::vector<Pair>& rows);
-  std::vector<EncodedGroup> groups(const std::vector<ResponseGroup>& rows);  // a group of which fewer than two sequences are left is left out
+  std::vector<EncodedGroup> groups(
+      const std::vector<ResponseGroup>& rows);  // a group of which fewer than two sequences are left is left out
 
   const EncodeReport& report() const { return report_; }
 

@@ -14,7 +14,8 @@ namespace metarm {
 namespace {
 
 constexpr const char* kKnownRows =
-    "expected a pair (chosen, rejected, optional prompt), a response group (prompt, responses), a prompt, or a summarization comparison (info, summaries, choice)";
+    "expected a pair (chosen, rejected, optional prompt), a response group (prompt, responses), a prompt, or a summarization comparison "
+    "(info, summaries, choice)";
 constexpr std::string_view kAssistantTurn = "\n\nAssistant:";
 
 Message parse_message(const Json& value, const std::string& where) {
@@ -51,7 +52,8 @@ Pair parse_comparison(const JsonRow& row) {
   const Json& summaries = require_field(row.value, "summaries", where);
   if (!info.is_object()) fail_input("{}: info: expected an object, got {}", where, json_type_name(info));
   if (!summaries.is_array() || summaries.size() != 2)
-    fail_input("{}: summaries: expected a list of two, got {}", where, summaries.is_array() ? fmt::format("{}", summaries.size()) : std::string(json_type_name(summaries)));
+    fail_input("{}: summaries: expected a list of two, got {}", where,
+               summaries.is_array() ? fmt::format("{}", summaries.size()) : std::string(json_type_name(summaries)));
   const Json& choice = require_field(row.value, "choice", where);
   if (choice != 0 && choice != 1) fail_input("{}: choice: expected 0 or 1, got {}", where, choice.dump());
 
@@ -61,8 +63,8 @@ Pair parse_comparison(const JsonRow& row) {
   };
   const std::string in_info = where + ": info";
   Pair pair;
-  pair.prompt = fmt::format("SUBREDDIT: r/{}\n\nTITLE: {}\n\nPOST: {}\n\nTL;DR:", text_field(info, "subreddit", in_info), text_field(info, "title", in_info),
-                            text_field(info, "post", in_info));
+  pair.prompt = fmt::format("SUBREDDIT: r/{}\n\nTITLE: {}\n\nPOST: {}\n\nTL;DR:", text_field(info, "subreddit", in_info),
+                            text_field(info, "title", in_info), text_field(info, "post", in_info));
   const int chosen = choice.get<int>();
   pair.chosen = summary(chosen);
   pair.rejected = summary(1 - chosen);
@@ -89,7 +91,8 @@ Content parse_content(const Json& value, const char* field, const std::string& w
   if (!value.is_array()) fail_input("{}: {}: expected text or a list of messages, got {}", where, field, json_type_name(value));
   if (value.empty()) fail_input("{}: {}: expected at least one message, got an empty list", where, field);
   Conversation conversation;
-  for (const Json& message : value) conversation.push_back(parse_message(message, fmt::format("{}: {}[{}]", where, field, conversation.size())));
+  for (const Json& message : value)
+    conversation.push_back(parse_message(message, fmt::format("{}: {}[{}]", where, field, conversation.size())));
   return conversation;
 }
 
@@ -182,7 +185,9 @@ Json to_json(const ResponseGroup& group) {
 
 Rows<Pair> read_pairs(const std::vector<std::string>& files, BadRows bad_rows) { return read_rows<Pair>(files, bad_rows, parse_pair); }
 
-Rows<Prompt> read_prompts(const std::vector<std::string>& files, BadRows bad_rows) { return read_rows<Prompt>(files, bad_rows, parse_prompt); }
+Rows<Prompt> read_prompts(const std::vector<std::string>& files, BadRows bad_rows) {
+  return read_rows<Prompt>(files, bad_rows, parse_prompt);
+}
 
 Rows<ResponseGroup> read_response_groups(const std::vector<std::string>& files, BadRows bad_rows, std::int64_t min_responses) {
   return read_rows<ResponseGroup>(files, bad_rows, [&](const JsonRow& row) { return parse_response_group(row, min_responses); });

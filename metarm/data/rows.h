@@ -18,11 +18,12 @@
 
 namespace metarm {
 
-// A text, or a list of messages. In a response, a message list is what follows the prompt (usually one assistant message), or the whole conversation
-// when it begins with a system or user message, as in UltraFeedback.
+// A text, or a list of messages. In a response, a message list is what follows the prompt (usually one assistant message), or the whole
+// conversation when it begins with a system or user message, as in UltraFeedback.
 using Content = std::variant<std::string, Conversation>;
 bool is_empty(const Content& content);
-Content parse_content(const Json& value, const char* field, const std::string& where);  // input error: expected text or a list of {role, content}
+Content parse_content(const Json& value, const char* field,
+                      const std::string& where);  // input error: expected text or a list of {role, content}
 Json to_json(const Content& content);
 
 struct Pair {
@@ -45,7 +46,7 @@ struct ResponseGroup {
   std::vector<Content> responses;  // at least one; what needs two says so itself
   std::vector<double> rewards;     // empty, or one a response
   std::string policy;
-  std::int64_t round = -1;         // -1: not given
+  std::int64_t round = -1;  // -1: not given
   std::string where;
 };
 
@@ -55,12 +56,14 @@ struct Rows {
   BadRowReport report;
 };
 
-// Equal chosen and rejected is a bad row (input error `file:line: chosen and rejected are equal`). Margins and weights must be finite, weights not negative.
+// Equal chosen and rejected is a bad row (input error `file:line: chosen and rejected are equal`). Margins and weights must be finite,
+// weights not negative.
 Rows<Pair> read_pairs(const std::vector<std::string>& files, BadRows bad_rows);
 Rows<Prompt> read_prompts(const std::vector<std::string>& files, BadRows bad_rows);  // also takes pairs' and groups' prompts
 Rows<ResponseGroup> read_response_groups(const std::vector<std::string>& files, BadRows bad_rows, std::int64_t min_responses);
 
-// The prompt of a whole text, up to and with its last "\n\nAssistant:" (empty where it has none), or of a whole conversation: all but its last message.
+// The prompt of a whole text, up to and with its last "\n\nAssistant:" (empty where it has none), or of a whole conversation: all but its
+// last message.
 Content implicit_prompt(const Content& whole);
 
 Pair parse_pair(const JsonRow& row);

@@ -10,7 +10,8 @@ std::vector<PairRewards> score_pairs(const RewardModel& reward_model, std::span<
   groups.reserve(pairs.size());
   for (const EncodedPair& pair : pairs) groups.push_back({pair.chosen, pair.rejected});
   std::vector<PairRewards> rewards;
-  for (const std::vector<float>& reward : score_groups(reward_model, groups, tokens_per_batch, progress)) rewards.push_back({reward[0], reward[1]});
+  for (const std::vector<float>& reward : score_groups(reward_model, groups, tokens_per_batch, progress))
+    rewards.push_back({reward[0], reward[1]});
   return rewards;
 }
 
@@ -33,7 +34,8 @@ std::map<std::string, PairStatistics> statistics_by_subset(std::span<const Pair>
 
 Json to_json(const PairStatistics& statistics) {
   Json bins = Json::array();
-  for (const CalibrationBin& bin : statistics.calibration) bins.push_back({{"confidence", bin.mean_confidence}, {"accuracy", bin.accuracy}, {"pairs", bin.pairs}});
+  for (const CalibrationBin& bin : statistics.calibration)
+    bins.push_back({{"confidence", bin.mean_confidence}, {"accuracy", bin.accuracy}, {"pairs", bin.pairs}});
   return {{"pairs", statistics.pairs},
           {"accuracy", statistics.accuracy},
           {"accuracy_low", statistics.accuracy_interval.low},
@@ -54,15 +56,17 @@ Json to_json(const DifferenceStatistics& statistics) {
 }
 
 std::string to_text(const PairStatistics& s) {
-  return fmt::format("accuracy {:.3f} [{:.3f}, {:.3f}] on {} pairs, loss {:.3f}, margin {:.3f}, rewards {:.3f} ± {:.3f}, calibration error {:.3f}", s.accuracy,
-                     s.accuracy_interval.low, s.accuracy_interval.high, s.pairs, s.loss, s.mean_margin, s.mean_reward, s.reward_deviation, s.calibration_error);
+  return fmt::format(
+      "accuracy {:.3f} [{:.3f}, {:.3f}] on {} pairs, loss {:.3f}, margin {:.3f}, rewards {:.3f} ± {:.3f}, calibration error {:.3f}",
+      s.accuracy, s.accuracy_interval.low, s.accuracy_interval.high, s.pairs, s.loss, s.mean_margin, s.mean_reward, s.reward_deviation,
+      s.calibration_error);
 }
 
 std::string to_text(const DifferenceStatistics& s) {
   std::string text = fmt::format("reward differences of {} groups: mean {:.3f}, variance {:.3f}", s.groups, s.mean, s.variance);
   if (!s.histogram.empty())
-    text += fmt::format("; in units of the rewards' deviation on the pairs: mean {:.3f}, variance {:.3f}; near ties {:.1f} %", s.scaled_mean, s.scaled_variance,
-                        100 * s.near_ties);
+    text += fmt::format("; in units of the rewards' deviation on the pairs: mean {:.3f}, variance {:.3f}; near ties {:.1f} %",
+                        s.scaled_mean, s.scaled_variance, 100 * s.near_ties);
   return text;
 }
 

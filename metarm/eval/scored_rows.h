@@ -16,8 +16,8 @@ struct ScoreSummary {
   std::int64_t rows = 0, skipped = 0, sequences = 0, tokens = 0;
 };
 
-// Adds to each row what it is worth and writes it to `write` as a JSON line: `reward` to a text, `messages` or prompt with response; `rewards` to a
-// response group; `chosen_reward` and `rejected_reward` to a pair. A sequence that is too long to score gets null. Reads and
+// Adds to each row what it is worth and writes it to `write` as a JSON line: `reward` to a text, `messages` or prompt with response;
+// `rewards` to a response group; `chosen_reward` and `rejected_reward` to a pair. A sequence that is too long to score gets null. Reads and
 // scores rows in blocks, so that files of any size fit.
 ScoreSummary score_rows(const RewardModel& reward_model, Encoder& encoder, const std::vector<std::string>& files, BadRows bad_rows,
                         std::int64_t tokens_per_batch, const std::function<void(const Json& row)>& write, Log& log);

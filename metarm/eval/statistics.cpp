@@ -67,7 +67,8 @@ PairStatistics pair_statistics(std::span<const PairRewards> rewards) {
     calibration.add(margin);
   }
   for (const PairRewards& pair : rewards)
-    for (const float reward : {pair.chosen, pair.rejected}) squares += (reward - statistics.mean_reward) * (reward - statistics.mean_reward);
+    for (const float reward : {pair.chosen, pair.rejected})
+      squares += (reward - statistics.mean_reward) * (reward - statistics.mean_reward);
   statistics.reward_deviation = std::sqrt(squares / (2 * n));
   statistics.accuracy = static_cast<double>(right) / n;
   statistics.accuracy_interval = wilson_interval(right, statistics.pairs);

@@ -1,4 +1,5 @@
-// Figures about a reward model: accuracy with its interval, calibration, and how far apart it puts the responses to one prompt. Pure functions of rewards.
+// Figures about a reward model: accuracy with its interval, calibration, and how far apart it puts the responses to one prompt. Pure
+// functions of rewards.
 #pragma once
 
 #include <cstdint>
@@ -24,13 +25,14 @@ struct CalibrationBin {
 
 struct PairStatistics {
   std::int64_t pairs = 0;
-  double accuracy = 0;           // share with chosen > rejected; ties count as wrong
+  double accuracy = 0;  // share with chosen > rejected; ties count as wrong
   Interval accuracy_interval{};
-  double loss = 0;               // mean of -log sigmoid(chosen - rejected)
-  double mean_margin = 0;        // of chosen - rejected
+  double loss = 0;                               // mean of -log sigmoid(chosen - rejected)
+  double mean_margin = 0;                        // of chosen - rejected
   double mean_reward = 0, reward_deviation = 0;  // over all rewards; population standard deviation
-  double calibration_error = 0;  // expected |confidence - accuracy|, ten equal bins of confidence max(p, 1 - p), p = sigmoid(chosen - rejected)
-  std::vector<CalibrationBin> calibration;       // bins that hold pairs
+  double calibration_error =
+      0;  // expected |confidence - accuracy|, ten equal bins of confidence max(p, 1 - p), p = sigmoid(chosen - rejected)
+  std::vector<CalibrationBin> calibration;  // bins that hold pairs
 };
 PairStatistics pair_statistics(std::span<const PairRewards> rewards);
 

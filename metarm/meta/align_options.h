@@ -54,14 +54,25 @@ struct AlignOptions {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    visit(self.model, {.name = "model", .help = "The reward model to align: a Hugging Face directory or a PEFT adapter's.", .required = true});
+    visit(self.model,
+          {.name = "model", .help = "The reward model to align: a Hugging Face directory or a PEFT adapter's.", .required = true});
     visit(self.pairs, {.name = "pairs", .help = "The old preference pairs, JSON lines, .gz accepted. [paper X_t]", .required = true});
-    visit(self.responses, {.name = "responses", .help = "Response groups of the current policy, two or more responses each. [paper X_s]", .required = true});
-    visit(self.output, {.name = "output", .help = "The run's folder: the aligned model, metrics, checkpoints. It must not exist, but for --resume.", .required = true});
-    visit(self.method, {.name = "method", .help = "meta: MetaRM; joint: descend L - lambda J; none: further training on the pairs, with J only measured."});
-    visit(self.meta_lr, {.name = "meta-lr", .help = "Meta learning rate: how far the meta step goes, in the unit of --meta-scale. [paper eta]", .min = 0});
-    visit(self.meta_scale, {.name = "meta-scale", .help = "absolute: eta grad J, as the paper; normalized: a step of length eta; adam: eta times Adam's direction."});
-    visit(self.meta_order, {.name = "meta-order", .help = "first: the gradient at the shifted weights, as the paper; second: through the meta step."});
+    visit(
+        self.responses,
+        {.name = "responses", .help = "Response groups of the current policy, two or more responses each. [paper X_s]", .required = true});
+    visit(self.output, {.name = "output",
+                        .help = "The run's folder: the aligned model, metrics, checkpoints. It must not exist, but for --resume.",
+                        .required = true});
+    visit(self.method, {.name = "method",
+                        .help = "meta: MetaRM; joint: descend L - lambda J; none: further training on the pairs, with J only measured."});
+    visit(
+        self.meta_lr,
+        {.name = "meta-lr", .help = "Meta learning rate: how far the meta step goes, in the unit of --meta-scale. [paper eta]", .min = 0});
+    visit(self.meta_scale,
+          {.name = "meta-scale",
+           .help = "absolute: eta grad J, as the paper; normalized: a step of length eta; adam: eta times Adam's direction."});
+    visit(self.meta_order,
+          {.name = "meta-order", .help = "first: the gradient at the shifted weights, as the paper; second: through the meta step."});
     visit(self.meta_batch_size, {.name = "meta-batch-size", .help = "Response groups a step. [paper m]", .min = 1});
     visit(self.joint_weight, {.name = "joint-weight", .help = "Weight of J for --method joint. [lambda]", .min = 0});
     TrainingOptions::fields(self.training, visit);

@@ -36,7 +36,8 @@ class Alignment {
         group_order_(static_cast<std::int64_t>(groups_.size()), seed(), "groups", options.training.shuffle) {}
 
   Objective objective() {
-    return {pair_order_.steps_per_epoch(options_.training.batch_size), [this](std::int64_t step, at::Tensor& gradient) { return add_gradient(step, gradient); },
+    return {pair_order_.steps_per_epoch(options_.training.batch_size),
+            [this](std::int64_t step, at::Tensor& gradient) { return add_gradient(step, gradient); },
             options_.method == Method::meta ? direction_.state() : NamedTensors{}};
   }
 
@@ -46,14 +47,19 @@ class Alignment {
 
   Json add_gradient(std::int64_t step, at::Tensor& gradient) {
     const std::vector<std::int64_t> pairs = pair_order_.batch(step, options_.training.batch_size);
-    const std::vector<std::int64_t> groups = group_order_.stream(step, std::min(options_.meta_batch_size, static_cast<std::int64_t>(groups_.size())));
+    const std::vector<std::int64_t> groups =
+        group_order_.stream(step, std::min(options_.meta_batch_size, static_cast<std::int64_t>(groups_.size())));
     Json figures = options_.method == Method::meta ? add_meta(step, pairs, groups, gradient) : add_plain(step, pairs, groups, gradient);
     figures["tokens"] = figures["tokens"].get<std::int64_t>() + difference_.token_count(groups);
     return figures;
   }
 
   Json to_figures(const PairwiseFigures& pairwise) const {
-    return {{"loss", pairwise.loss}, {"accuracy", pairwise.accuracy}, {"margin", pairwise.margin}, {"pairs", pairwise.pairs}, {"tokens", pairwise.tokens}};
+    return {{"loss", pairwise.loss},
+            {"accuracy", pairwise.accuracy},
+            {"margin", pairwise.margin},
+            {"pairs", pairwise.pairs},
+            {"tokens", pairwise.tokens}};
   }
 
   // joint and none: both gradients at θ.
@@ -104,7 +110,8 @@ class Alignment {
 // Options of one method have no effect with another.
 void check_options(const AlignOptions& options, const Parsed& parsed) {
   for (const char* name : {"meta-lr", "meta-scale", "meta-order"})
-    if (options.method != Method::meta && parsed.given.contains(name)) fail_input("align: --{}: expected --method meta with it, got {}", name, enum_name(options.method));
+    if (options.method != Method::meta && parsed.given.contains(name))
+      fail_input("align: --{}: expected --method meta with it, got {}", name, enum_name(options.method));
   if (options.method != Method::joint && parsed.given.contains("joint-weight"))
     fail_input("align: --joint-weight: expected --method joint with it, got {}", enum_name(options.method));
 }
@@ -115,7 +122,8 @@ std::vector<EncodedGroup> load_groups(const AlignOptions& options, const RewardS
   Encoder encoder(*setup.tokenizer, setup.chat ? &*setup.chat : nullptr, options.scoring.max_length);
   std::vector<EncodedGroup> groups = encoder.groups(rows.rows);
   for (const std::string& note : encoder.report().notes()) log.info(note);
-  if (groups.empty()) fail_input("--responses: expected groups that fit in --max-length {}, got none of {}", options.scoring.max_length, rows.rows.size());
+  if (groups.empty())
+    fail_input("--responses: expected groups that fit in --max-length {}, got none of {}", options.scoring.max_length, rows.rows.size());
   return groups;
 }
 
@@ -125,7 +133,8 @@ std::optional<TrainingSummary> align_reward_model(const AlignOptions& options, c
   check_options(options, parsed);
   RunDirectory run(options.output, list_fields(options), options.training.resume);
   if (run.finished()) return std::nullopt;
-  RewardSetup setup = make_reward_setup({options.model, options.pairs, MissingHead::fail, options.method == Method::meta}, options.training, options.scoring, options.common, log);
+  RewardSetup setup = make_reward_setup({options.model, options.pairs, MissingHead::fail, options.method == Method::meta}, options.training,
+                                        options.scoring, options.common, log);
   Alignment alignment(options, setup, load_groups(options, setup, log));
   return run_training(setup, alignment.objective(), options.training, options.scoring, run, log);
 }

@@ -18,7 +18,8 @@ std::vector<TokenTree> make_trees(const DifferenceStep& step, std::span<const st
 }
 
 // Calls `visit` with the sum of each microbatch's values over the number of groups: the parts of J.
-void for_each_part(const DifferenceStep& step, std::span<const std::int64_t> rows, const ForwardOptions& forward, const std::function<void(const at::Tensor&)>& visit) {
+void for_each_part(const DifferenceStep& step, std::span<const std::int64_t> rows, const ForwardOptions& forward,
+                   const std::function<void(const at::Tensor&)>& visit) {
   const std::vector<TokenTree> trees = make_trees(step, rows);
   for (const TreeRange range : pack_trees(trees, step.tokens_per_batch)) {
     const auto part = std::span(trees).subspan(range.begin, range.end - range.begin);

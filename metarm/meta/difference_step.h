@@ -1,4 +1,5 @@
-// The difference loss J on the response groups of a step, its gradient, and products of its Hessian with a vector, by microbatches of up to tokens_per_batch tokens.
+// The difference loss J on the response groups of a step, its gradient, and products of its Hessian with a vector, by microbatches of up to
+// tokens_per_batch tokens.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -25,7 +25,8 @@ class MetaDirection {
     at::Tensor vector;
     double factor;
   };
-  // Both for v float32 [total], of step `step` from 0. `advance` takes v into the moments: once a step, after the last use of the other two.
+  // Both for v float32 [total], of step `step` from 0. `advance` takes v into the moments: once a step, after the last use of the other
+  // two.
   Direction direction(const at::Tensor& v, std::int64_t step) const;
   at::Tensor transposed_derivative(const at::Tensor& v, const at::Tensor& g, std::int64_t step) const;
   void advance(const at::Tensor& v);

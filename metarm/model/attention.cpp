@@ -9,15 +9,16 @@ namespace metarm {
 TreeAttention::TreeAttention(const ModelSpec& spec, std::span<const Segment> segments, bool twice_differentiable)
     : spec_(spec), segments_(segments.begin(), segments.end()), twice_differentiable_(twice_differentiable) {
   if (!twice_differentiable)
-    cpu_spec_ = std::make_shared<TreeAttentionSpec>(TreeAttentionSpec{group_by_tree(segments_), spec.attention_scale, spec.attention_softcap});
+    cpu_spec_ =
+        std::make_shared<TreeAttentionSpec>(TreeAttentionSpec{group_by_tree(segments_), spec.attention_scale, spec.attention_softcap});
 }
 
 const at::Tensor& TreeAttention::visible(std::int64_t length, std::int64_t prefix_length, std::int64_t window, at::Device device) {
   at::Tensor& mask = masks_[{length, prefix_length, window}];
   if (!mask.defined()) {
     const auto options = at::TensorOptions().dtype(at::kLong).device(device);
-    const at::Tensor back = at::arange(prefix_length, prefix_length + length, options).unsqueeze(1) -
-                            at::arange(prefix_length + length, options).unsqueeze(0);
+    const at::Tensor back =
+        at::arange(prefix_length, prefix_length + length, options).unsqueeze(1) - at::arange(prefix_length + length, options).unsqueeze(0);
     mask = back.ge(0);
     if (window > 0) mask = mask.logical_and(back.lt(window));
   }
@@ -37,8 +38,8 @@ at::Tensor plain_attention(const ModelSpec& spec, const at::Tensor& query, const
   return at::matmul(at::softmax(logits, -1).to(value.scalar_type()), value).view({query.size(0), Q, E});
 }
 
-at::Tensor TreeAttention::attend_segment(const Segment& segment, std::int64_t window, const at::Tensor& query_NHE, const at::Tensor& key_NGE,
-                                         const at::Tensor& value_NGE) {
+at::Tensor TreeAttention::attend_segment(const Segment& segment, std::int64_t window, const at::Tensor& query_NHE,
+                                         const at::Tensor& key_NGE, const at::Tensor& value_NGE) {
   const auto with_prefix = [&](const at::Tensor& x) {
     const at::Tensor own = x.slice(0, segment.begin, segment.end);
     if (segment.prefix_length() == 0) return own.transpose(0, 1);
@@ -47,17 +48,19 @@ at::Tensor TreeAttention::attend_segment(const Segment& segment, std::int64_t wi
   const at::Tensor query = query_NHE.slice(0, segment.begin, segment.end).transpose(0, 1);
   const at::Tensor key = with_prefix(key_NGE), value = with_prefix(value_NGE);
   if (twice_differentiable_ || spec_.attention_softcap > 0)
-    return plain_attention(spec_, query, key, value, visible(segment.length(), segment.prefix_length(), window, query.device())).transpose(0, 1);
+    return plain_attention(spec_, query, key, value, visible(segment.length(), segment.prefix_length(), window, query.device()))
+        .transpose(0, 1);
   const bool causal = segment.prefix_length() == 0 && (window == 0 || window >= segment.length());
   std::optional<at::Tensor> mask;
   if (!causal) mask = visible(segment.length(), segment.prefix_length(), window, query.device());
-  return at::scaled_dot_product_attention(query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0), mask, 0.0, causal, spec_.attention_scale,
-                                          spec_.heads != spec_.kv_heads)
+  return at::scaled_dot_product_attention(query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0), mask, 0.0, causal,
+                                          spec_.attention_scale, spec_.heads != spec_.kv_heads)
       .squeeze(0)
       .transpose(0, 1);
 }
 
-at::Tensor TreeAttention::operator()(std::int64_t layer, const at::Tensor& query_NHE, const at::Tensor& key_NGE, const at::Tensor& value_NGE) {
+at::Tensor TreeAttention::operator()(std::int64_t layer, const at::Tensor& query_NHE, const at::Tensor& key_NGE,
+                                     const at::Tensor& value_NGE) {
   const std::int64_t window = spec_.layer_window(layer);
   if (cpu_spec_ && query_NHE.is_cpu()) return tree_attention_cpu(cpu_spec_, window, query_NHE, key_NGE, value_NGE);
   std::vector<at::Tensor> outputs;

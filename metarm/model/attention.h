@@ -15,8 +15,8 @@
 
 namespace metarm {
 
-// On the CPU by tree_attention_cpu.h; on a GPU by torch's fused attention, a segment at a time; where second derivatives or a soft cap on a GPU are asked for, plainly. Masks are
-// made once a batch and shared by its layers.
+// On the CPU by tree_attention_cpu.h; on a GPU by torch's fused attention, a segment at a time; where second derivatives or a soft cap on a
+// GPU are asked for, plainly. Masks are made once a batch and shared by its layers.
 class TreeAttention {
  public:
   TreeAttention(const ModelSpec& spec, std::span<const Segment> segments, bool twice_differentiable);
@@ -27,7 +27,8 @@ class TreeAttention {
  private:
   const at::Tensor& visible(std::int64_t length, std::int64_t prefix_length, std::int64_t window, at::Device device);
 
-  at::Tensor attend_segment(const Segment& segment, std::int64_t window, const at::Tensor& query_NHE, const at::Tensor& key_NGE, const at::Tensor& value_NGE);
+  at::Tensor attend_segment(const Segment& segment, std::int64_t window, const at::Tensor& query_NHE, const at::Tensor& key_NGE,
+                            const at::Tensor& value_NGE);
 
   const ModelSpec& spec_;
   std::vector<Segment> segments_;
@@ -36,7 +37,8 @@ class TreeAttention {
   std::map<std::vector<std::int64_t>, at::Tensor> masks_;  // by (length, prefix length, window)
 };
 
-// Plain attention of a block of queries over keys: query [H, Q, E], key and value [G, K, E], visible [Q, K] boolean or undefined -> [H, Q, E].
+// Plain attention of a block of queries over keys: query [H, Q, E], key and value [G, K, E], visible [Q, K] boolean or undefined -> [H, Q,
+// E].
 at::Tensor plain_attention(const ModelSpec& spec, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                            const at::Tensor& visible);
 

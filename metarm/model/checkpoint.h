@@ -39,8 +39,9 @@ struct LoadedRewardModel {
   bool new_head = false;
 };
 
-// Weights in `dtype` (float32 or bfloat16) on `device`. `pooling` absent: as the checkpoint was trained (config.json's metarm_pooling), else last_not_pad. Input errors name the
-// file, the tensor, and what is supported; NaN and infinite weights are errors. A directory with adapter_config.json is its base with the adapter merged.
+// Weights in `dtype` (float32 or bfloat16) on `device`. `pooling` absent: as the checkpoint was trained (config.json's metarm_pooling),
+// else last_not_pad. Input errors name the file, the tensor, and what is supported; NaN and infinite weights are errors. A directory with
+// adapter_config.json is its base with the adapter merged.
 LoadedRewardModel load_reward_model(const std::string& directory, at::ScalarType dtype, at::Device device, MissingHead missing_head,
                                     std::uint64_t seed, std::optional<Pooling> pooling, Log& log);
 
@@ -57,8 +58,9 @@ struct EnumNames<SaveDType> {
       {SaveDType::float32, "float32"}, {SaveDType::bfloat16, "bfloat16"}, {SaveDType::float16, "float16"}};
 };
 
-// Writes a reward model that `transformers` loads as *ForSequenceClassification with one label and scores the same: config.json, model.safetensors
-// (shards of up to 5 GB), and the tokenizer's files copied from `config.directory`. `directory` must exist; weights are any float type. The pad token is that of `reward_model`.
+// Writes a reward model that `transformers` loads as *ForSequenceClassification with one label and scores the same: config.json,
+// model.safetensors (shards of up to 5 GB), and the tokenizer's files copied from `config.directory`. `directory` must exist; weights are
+// any float type. The pad token is that of `reward_model`.
 void save_reward_model(const std::string& directory, const RewardModel& reward_model, const CheckpointConfig& config, SaveDType dtype);
 
 }  // namespace metarm

@@ -21,11 +21,12 @@ bool ends_with(const std::string& text, std::string_view end) {
 }
 
 // Reward models that trainers other than transformers write; their heads are named in checkpoint_load.cpp.
-constexpr const char* kForeignRewardModels[] = {"LlamaRewardModel", "GPTRewardModel", "LlamaForScore", "LlamaModelForScore", "GPTNeoXRewardModel",
-                                                "MistralForScore",  "RewardModel",    "CriticModel"};
+constexpr const char* kForeignRewardModels[] = {"LlamaRewardModel",   "GPTRewardModel",  "LlamaForScore", "LlamaModelForScore",
+                                                "GPTNeoXRewardModel", "MistralForScore", "RewardModel",   "CriticModel"};
 
 HeadKind parse_head(const Json& json, const ModelSpec& spec, const std::string& where) {
-  if (!json.contains("architectures") || !json["architectures"].is_array() || json["architectures"].empty() || !json["architectures"][0].is_string())
+  if (!json.contains("architectures") || !json["architectures"].is_array() || json["architectures"].empty() ||
+      !json["architectures"][0].is_string())
     fail_input("{}: architectures: expected a list with one name such as {}, got {}", where, family_names(spec.family).reward_architecture,
                json.contains("architectures") ? json["architectures"].dump() : "none");
   const std::string name = json["architectures"][0];
@@ -33,13 +34,17 @@ HeadKind parse_head(const Json& json, const ModelSpec& spec, const std::string& 
   for (const char* foreign : kForeignRewardModels)
     if (name == foreign) return HeadKind::reward;
   if (ends_with(name, "ForCausalLM") || ends_with(name, "LMHeadModel")) return HeadKind::language_model;
-  fail_input("{}: architectures: expected a causal language model or a *ForSequenceClassification of llama, mistral, qwen2, qwen3, gemma2, gpt2 or gpt_neox, got {}", where, name);
+  fail_input(
+      "{}: architectures: expected a causal language model or a *ForSequenceClassification of llama, mistral, qwen2, qwen3, gemma2, gpt2 "
+      "or gpt_neox, got {}",
+      where, name);
 }
 
 }  // namespace
 
 CheckpointConfig load_checkpoint_config(const std::string& directory) {
-  if (!fs::is_directory(directory)) fail_input("{}: expected a checkpoint directory, got {}", directory, fs::exists(directory) ? "a file" : "nothing there");
+  if (!fs::is_directory(directory))
+    fail_input("{}: expected a checkpoint directory, got {}", directory, fs::exists(directory) ? "a file" : "nothing there");
   const std::string path = (fs::path(directory) / "config.json").string();
   if (!fs::exists(path)) fail_input("{}: expected config.json in a checkpoint directory, got none", directory);
   CheckpointConfig config;

@@ -17,8 +17,8 @@ namespace metarm {
 
 namespace {
 
-// Where a checkpoint keeps its reward head: transformers and OpenRLHF (score), older OpenRLHF (value_head), UltraRM (regression_head), Starling (v_head),
-// Beaver (score_head), OASST (out_proj).
+// Where a checkpoint keeps its reward head: transformers and OpenRLHF (score), older OpenRLHF (value_head), UltraRM (regression_head),
+// Starling (v_head), Beaver (score_head), OASST (out_proj).
 constexpr const char* kHeadNames[] = {"score", "value_head", "regression_head", "v_head", "score_head", "out_proj"};
 
 std::optional<std::string> find_head(const TensorFiles& files, const Json& config) {
@@ -39,7 +39,8 @@ bool ends_with_any(const std::string& name, std::initializer_list<std::string_vi
 
 // Buffers that older checkpoints carry and no forward pass needs; LM heads where there is no use for one.
 bool is_ignorable(const std::string& name) {
-  return ends_with_any(name, {"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", "lm_head.weight", "embed_out.weight"});
+  return ends_with_any(name, {"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias",
+                              "lm_head.weight", "embed_out.weight"});
 }
 
 class Loader {
@@ -57,13 +58,15 @@ class Loader {
     }
     for (const std::string& name : files_.names())
       if (!others.contains(name) && !is_ignorable(name))
-        fail_input("{}: expected only the tensors of a {} checkpoint (such as {}), got one more", files_.where(name), family().model_type, names.front().name);
+        fail_input("{}: expected only the tensors of a {} checkpoint (such as {}), got one more", files_.where(name), family().model_type,
+                   names.front().name);
   }
 
   // The row vector of a reward head.
   void load_head(const std::string& head, Weights& weights) {
     copy({head + ".weight", Slot::score, 0, 0, 1, Layout::same}, weights.at(Slot::score));
-    if (weights.at(Slot::score_bias).defined()) copy({head + ".bias", Slot::score_bias, 0, 0, 1, Layout::same}, weights.at(Slot::score_bias));
+    if (weights.at(Slot::score_bias).defined())
+      copy({head + ".bias", Slot::score_bias, 0, 0, 1, Layout::same}, weights.at(Slot::score_bias));
   }
 
  private:
@@ -91,8 +94,8 @@ class Loader {
     const at::Tensor source = files_.float_tensor(name.name);
     const std::vector<std::int64_t> expected = checkpoint_shape(name, slot);
     if (source.sizes() != at::IntArrayRef(expected))
-      fail_input("{}: expected shape [{}], got [{}]; config.json and weights do not belong together", files_.where(name.name), fmt::join(expected, ", "),
-                 fmt::join(source.sizes().vec(), ", "));
+      fail_input("{}: expected shape [{}], got [{}]; config.json and weights do not belong together", files_.where(name.name),
+                 fmt::join(expected, ", "), fmt::join(source.sizes().vec(), ", "));
     copy_from_checkpoint(config_.spec, name, source, slot);
     if (!at::isfinite(slot).all().item<bool>()) fail_input("{}: expected finite weights, got NaN or infinity", files_.where(name.name));
   }
@@ -121,8 +124,8 @@ Pooling stored_pooling(const CheckpointConfig& config) {
 [[noreturn]] void fail_without_head(const CheckpointConfig& config) {
   if (config.head == HeadKind::language_model)
     fail_input("{}: expected a reward model, got a causal language model; `metarm train` makes a reward model of it", config.directory);
-  fail_input("{}: expected a reward head (score.weight, or {} of other trainers), got none; without it rewards would be random", config.directory,
-             fmt::join(std::begin(kHeadNames) + 1, std::end(kHeadNames), ", "));
+  fail_input("{}: expected a reward head (score.weight, or {} of other trainers), got none; without it rewards would be random",
+             config.directory, fmt::join(std::begin(kHeadNames) + 1, std::end(kHeadNames), ", "));
 }
 
 }  // namespace
@@ -154,8 +157,10 @@ LoadedRewardModel load_reward_model(const std::string& directory, at::ScalarType
   reward_model.pooling = pooling.value_or(stored_pooling(config));
   reward_model.pad_token_id = config.pad_token_id;
   if (reward_model.pooling == Pooling::last_not_pad && config.pad_token_id && config.pad_token_id == config.eos_token_id)
-    log.warn(fmt::format("{}: pad_token_id is the end token ({}): rewards are read at the token before it, as transformers does; --pooling last reads the last token",
-                         directory, *config.pad_token_id));
+    log.warn(
+        fmt::format("{}: pad_token_id is the end token ({}): rewards are read at the token before it, as transformers does; --pooling last "
+                    "reads the last token",
+                    directory, *config.pad_token_id));
   return loaded;
 }
 

@@ -45,7 +45,8 @@ void save_reward_model(const std::string& directory, const RewardModel& reward_m
   std::vector<NamedTensor> tensors;
   for (const TensorName& name : list_tensor_names(config.spec, HeadKind::reward)) {
     const at::Tensor slot = weights.at(name.slot, name.layer);
-    tensors.push_back({name.name, checkpoint_shape(name, slot), [&config, name, slot] { return copy_to_checkpoint(config.spec, name, slot); }});
+    tensors.push_back(
+        {name.name, checkpoint_shape(name, slot), [&config, name, slot] { return copy_to_checkpoint(config.spec, name, slot); }});
   }
   for (const auto& [name, slot] : {std::pair("score.weight", Slot::score), std::pair("score.bias", Slot::score_bias)}) {
     const at::Tensor tensor = weights.at(slot);

@@ -31,7 +31,8 @@ std::optional<Pooling> ScoringOptions::fixed_pooling() const {
 at::Device resolve_device(const CommonOptions& options) {
   if (options.threads > 0) at::set_num_threads(static_cast<int>(options.threads));
   const bool cuda = at::globalContext().hasCUDA();
-  if (options.device == DeviceChoice::cuda && !cuda) fail_input("--device cuda: expected a CUDA GPU and a torch built for it, got none; use --device cpu");
+  if (options.device == DeviceChoice::cuda && !cuda)
+    fail_input("--device cuda: expected a CUDA GPU and a torch built for it, got none; use --device cpu");
   return options.device != DeviceChoice::cpu && cuda ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
 }
 

@@ -46,7 +46,9 @@ struct CommonOptions {
   static void fields(Self& self, Visitor&& visit) {
     visit(self.seed, {.name = "seed", .help = "Seed of every random choice; equal seeds repeat a run.", .min = 0});
     visit(self.device, {.name = "device", .help = "Where to compute; auto: a CUDA GPU if there is one."});
-    visit(self.dtype, {.name = "dtype", .help = "Type of the forward and backward passes; auto: bfloat16 for training and sampling where the hardware multiplies it, float32 for scoring. Weights of a training stay float32."});
+    visit(self.dtype, {.name = "dtype",
+                       .help = "Type of the forward and backward passes; auto: bfloat16 for training and sampling where the hardware "
+                               "multiplies it, float32 for scoring. Weights of a training stay float32."});
     visit(self.threads, {.name = "threads", .help = "CPU threads; 0: all cores.", .min = 0, .max = 4096});
     visit(self.json, {.name = "json", .help = "One JSON object on stdout; people's output goes to stderr."});
     visit(self.quiet, {.name = "quiet", .help = "Warnings and results only."});
@@ -63,10 +65,17 @@ struct ScoringOptions {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    visit(self.max_length, {.name = "max-length", .help = "Tokens of a sequence at most: a longer one loses its prompt's oldest tokens; a response that alone is longer is left out. 0: no limit. [TRL max_length]", .min = 0});
-    visit(self.tokens_per_batch, {.name = "tokens-per-batch", .help = "Memory bound: tokens of one forward pass. Never changes results beyond rounding.", .min = 1});
+    visit(self.max_length, {.name = "max-length",
+                            .help = "Tokens of a sequence at most: a longer one loses its prompt's oldest tokens; a response that alone is "
+                                    "longer is left out. 0: no limit. [TRL max_length]",
+                            .min = 0});
+    visit(
+        self.tokens_per_batch,
+        {.name = "tokens-per-batch", .help = "Memory bound: tokens of one forward pass. Never changes results beyond rounding.", .min = 1});
     visit(self.chat_template, {.name = "chat-template", .help = "How conversations become text; auto: as the checkpoint says."});
-    visit(self.pooling, {.name = "pooling", .help = "The token that carries the reward; auto: as the checkpoint was trained, else the last that is not padding, as transformers; last: the true last, as OpenRLHF, vLLM and SGLang."});
+    visit(self.pooling, {.name = "pooling",
+                         .help = "The token that carries the reward; auto: as the checkpoint was trained, else the last that is not "
+                                 "padding, as transformers; last: the true last, as OpenRLHF, vLLM and SGLang."});
     visit(self.skip_bad_rows, {.name = "skip-bad-rows", .help = "Count and report malformed rows instead of stopping at the first."});
   }
 

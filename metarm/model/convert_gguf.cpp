@@ -40,7 +40,8 @@ std::vector<Conversion> list_conversions(const GgufFile& file, const ModelSpec& 
     if (source == nullptr) fail_input("{}: {}: expected a tensor, got none", file.where(), *gguf_name);
     std::vector<std::int64_t> shape = shapes.at({name.slot, name.layer});
     shape[0] = name.row_end - name.row_begin;
-    if (source->shape != shape) fail_input("{}: {}: expected shape {}, got {}", file.where(), *gguf_name, to_text(shape), to_text(source->shape));
+    if (source->shape != shape)
+      fail_input("{}: {}: expected shape {}, got {}", file.where(), *gguf_name, to_text(shape), to_text(source->shape));
     conversions.push_back({source, std::move(name), std::move(shape)});
   }
   return conversions;
@@ -50,14 +51,18 @@ void check_all_used(const GgufFile& file, const std::vector<Conversion>& convers
   std::set<std::string_view> used = {"rope_freqs.weight"};
   for (const Conversion& conversion : conversions) used.insert(conversion.source->name);
   for (const GgufTensor& tensor : file.tensors())
-    if (!used.contains(tensor.name)) fail_input("{}: {}: expected the tensors of a {} model only, got one more, which is not supported", file.where(), tensor.name, model_type);
+    if (!used.contains(tensor.name))
+      fail_input("{}: {}: expected the tensors of a {} model only, got one more, which is not supported", file.where(), tensor.name,
+                 model_type);
 }
 
 // Which row of the source each row of the tensor to write is.
 std::int64_t source_row(const ModelSpec& spec, const TensorName& name, std::int64_t row) {
   const std::int64_t width = spec.head_width;
-  const bool rotary_pairs = spec.family == Family::llama || spec.family == Family::mistral;  // rows i and i + E/2 of a head, which turn together, lie side by side
-  const bool query_or_key = (name.slot == Slot::qkv_weight || name.slot == Slot::qkv_bias) && name.row_end <= (spec.heads + spec.kv_heads) * width;
+  const bool rotary_pairs = spec.family == Family::llama ||
+                            spec.family == Family::mistral;  // rows i and i + E/2 of a head, which turn together, lie side by side
+  const bool query_or_key =
+      (name.slot == Slot::qkv_weight || name.slot == Slot::qkv_bias) && name.row_end <= (spec.heads + spec.kv_heads) * width;
   if (rotary_pairs && query_or_key) {
     const std::int64_t in_head = row % width;
     return row - in_head + 2 * (in_head % (width / 2)) + in_head / (width / 2);
@@ -73,7 +78,8 @@ std::vector<float> arrange(const ModelSpec& spec, const Conversion& conversion, 
   const auto rows = static_cast<std::size_t>(conversion.source_shape[0]), columns = source.size() / rows;
   std::vector<float> arranged(source.size());
   for (std::size_t row = 0; row < rows; ++row) {
-    const float* from = source.data() + static_cast<std::size_t>(source_row(spec, conversion.name, static_cast<std::int64_t>(row))) * columns;
+    const float* from =
+        source.data() + static_cast<std::size_t>(source_row(spec, conversion.name, static_cast<std::int64_t>(row))) * columns;
     if (conversion.name.layout == Layout::transposed)
       for (std::size_t column = 0; column < columns; ++column) arranged[column * rows + row] = from[column];
     else
@@ -83,8 +89,8 @@ std::vector<float> arrange(const ModelSpec& spec, const Conversion& conversion, 
 }
 
 bool is_norm(Slot slot) {
-  return slot == Slot::attention_norm_weight || slot == Slot::attention_post_norm_weight || slot == Slot::mlp_norm_weight || slot == Slot::mlp_post_norm_weight ||
-         slot == Slot::final_norm_weight;
+  return slot == Slot::attention_norm_weight || slot == Slot::attention_post_norm_weight || slot == Slot::mlp_norm_weight ||
+         slot == Slot::mlp_post_norm_weight || slot == Slot::final_norm_weight;
 }
 
 std::vector<float> make_values(const GgufFile& file, const ModelSpec& spec, const Conversion& conversion) {
@@ -108,7 +114,8 @@ std::vector<std::byte> to_bytes(const std::vector<float>& values, DType dtype) {
   return bytes;
 }
 
-void save_tensors(const std::string& path, const GgufFile& file, const ModelSpec& spec, const std::vector<Conversion>& conversions, DType dtype, Log& log) {
+void save_tensors(const std::string& path, const GgufFile& file, const ModelSpec& spec, const std::vector<Conversion>& conversions,
+                  DType dtype, Log& log) {
   std::vector<TensorShape> tensors;
   for (const Conversion& conversion : conversions) tensors.push_back({conversion.name.name, dtype, conversion.shape()});
   std::vector<std::byte> bytes;
@@ -117,7 +124,9 @@ void save_tensors(const std::string& path, const GgufFile& file, const ModelSpec
     const std::vector<float> values = make_values(file, spec, conversion);
     constexpr float kMaxHalf = 65504;
     for (const float value : values)
-      if (dtype == DType::f16 && std::abs(value) > kMaxHalf) fail_input("{}: {}: expected values that float16 holds, got {}; write bfloat16 or float32", file.where(), conversion.source->name, value);
+      if (dtype == DType::f16 && std::abs(value) > kMaxHalf)
+        fail_input("{}: {}: expected values that float16 holds, got {}; write bfloat16 or float32", file.where(), conversion.source->name,
+                   value);
     bytes = to_bytes(values, dtype);
     log.progress("convert", static_cast<std::int64_t>(i) + 1, static_cast<std::int64_t>(conversions.size()), "");
     return std::span<const std::byte>(bytes);
@@ -139,7 +148,8 @@ Json generation_config(const GgufFile& file, const Json& config) {
   for (const char* field : {"bos_token_id", "eos_token_id", "pad_token_id"})
     if (!config[field].is_null()) generation[field] = config[field];
   const auto turn_end = file.integer("tokenizer.ggml.eot_token_id");
-  if (turn_end && generation.contains("eos_token_id") && generation["eos_token_id"] != *turn_end) generation["eos_token_id"] = {config["eos_token_id"], *turn_end};
+  if (turn_end && generation.contains("eos_token_id") && generation["eos_token_id"] != *turn_end)
+    generation["eos_token_id"] = {config["eos_token_id"], *turn_end};
   return generation;
 }
 

@@ -11,7 +11,8 @@ namespace {
 constexpr float kHidden = -std::numeric_limits<float>::infinity();
 }
 
-DecodeCache::DecodeCache(const ModelSpec& spec, std::vector<Segment> prompts, std::vector<std::int64_t> branch_prompt, std::int64_t max_new_tokens)
+DecodeCache::DecodeCache(const ModelSpec& spec, std::vector<Segment> prompts, std::vector<std::int64_t> branch_prompt,
+                         std::int64_t max_new_tokens)
     : spec_(spec),
       prompts_(std::move(prompts)),
       branch_prompt_(std::move(branch_prompt)),
@@ -43,7 +44,9 @@ DecodeCache::Part DecodeCache::attend_prompt_part(const Layer& layer, const at::
     const std::int64_t first = window > 0 ? std::clamp<std::int64_t>(newest - window + 1, 0, prompt.length()) : 0;
     const auto keys = [&](const at::Tensor& x) { return x.slice(1, prompt.begin + first, prompt.end); };
     const at::Tensor query = query_BHE.slice(0, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end))
-                                 .view({n, G, shared, E}).transpose(0, 1).reshape({G, n * shared, E});
+                                 .view({n, G, shared, E})
+                                 .transpose(0, 1)
+                                 .reshape({G, n * shared, E});
     if (first == prompt.length()) {
       outputs.push_back(at::zeros({n, G * shared, E}, query.options().dtype(at::kFloat)));
       log_sums.push_back(at::full({n, G * shared}, kHidden, query.options().dtype(at::kFloat)));

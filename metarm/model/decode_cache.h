@@ -1,5 +1,6 @@
-// Keys and values of prompts and of the branches that grow from them, for generation. A prompt's keys and values are kept once for all its branches; all branches
-// have the same length, since finished ones leave. No padding: P prompts packed in N tokens, B active branches of t tokens.
+// Keys and values of prompts and of the branches that grow from them, for generation. A prompt's keys and values are kept once for all its
+// branches; all branches have the same length, since finished ones leave. No padding: P prompts packed in N tokens, B active branches of t
+// tokens.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,7 +19,8 @@ class DecodeCache {
 
   // The attention of the prompts' pass, which fills the cache.
   at::Tensor attend_prompts(std::int64_t layer, const at::Tensor& query_NHE, const at::Tensor& key_NGE, const at::Tensor& value_NGE);
-  // The attention of one more token a branch: queries [B, H, E], keys and values [B, G, E] -> [B, H, E]. Call advance() after the last layer.
+  // The attention of one more token a branch: queries [B, H, E], keys and values [B, G, E] -> [B, H, E]. Call advance() after the last
+  // layer.
   at::Tensor attend_branches(std::int64_t layer, const at::Tensor& query_BHE, const at::Tensor& key_BGE, const at::Tensor& value_BGE);
   void advance() { ++length_; }
 

@@ -27,7 +27,9 @@ class Config {
     if (!json_[field].is_boolean()) fail_input("{}: {}: expected true or false, got {}", where_, field, json_type_name(json_[field]));
     return json_[field].get<bool>();
   }
-  std::string text(const char* field, const std::string& otherwise) const { return has(field) ? text_field(json_, field, where_) : otherwise; }
+  std::string text(const char* field, const std::string& otherwise) const {
+    return has(field) ? text_field(json_, field, where_) : otherwise;
+  }
   const Json& object(const char* field) const {
     require(field);
     if (!json_[field].is_object()) fail_input("{}: {}: expected an object, got {}", where_, field, json_type_name(json_[field]));
@@ -186,7 +188,8 @@ void parse_gpt_neox(const Config& config, ModelSpec& spec) {
   spec.tied_embeddings = config.flag("tie_word_embeddings", false);
   parse_rope(config, spec, "rotary_emb_base");
   double share = config.number("rotary_pct", config.number("partial_rotary_factor", 0.25));
-  if (config.has("rope_parameters")) share = Config(config.object("rope_parameters"), config.where()).number("partial_rotary_factor", share);
+  if (config.has("rope_parameters"))
+    share = Config(config.object("rope_parameters"), config.where()).number("partial_rotary_factor", share);
   spec.rotary_width = static_cast<std::int64_t>(static_cast<double>(spec.head_width) * share);
 }
 
@@ -236,7 +239,9 @@ const FamilyRow& find_family(const std::string& model_type, const std::string& w
 ModelSpec parse_model_spec(const Json& json, const std::string& where) {
   const FamilyRow& row = find_family(text_field(json, "model_type", where), where);
   if (json.contains("quantization_config") && !json["quantization_config"].is_null())
-    fail_input("{}: quantization_config: expected float weights, got a quantized checkpoint; convert it to float32, float16 or bfloat16 first", where);
+    fail_input(
+        "{}: quantization_config: expected float weights, got a quantized checkpoint; convert it to float32, float16 or bfloat16 first",
+        where);
   ModelSpec spec;
   spec.family = row.names.family;
   row.parse(Config(json, where), spec);

@@ -26,8 +26,8 @@ const FamilyNames& family_names(Family family);
 // How a Hugging Face tensor relates to rows of a slot's tensor.
 enum class Layout {
   same,
-  transposed,            // GPT-2's Conv1D: [in, out]
-  interleaved_heads,     // GPT-NeoX's query_key_value: rows by head, then q, k, v
+  transposed,         // GPT-2's Conv1D: [in, out]
+  interleaved_heads,  // GPT-NeoX's query_key_value: rows by head, then q, k, v
 };
 
 // One Hugging Face tensor: which rows of which slot it holds.

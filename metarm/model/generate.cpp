@@ -16,7 +16,11 @@ namespace {
 class Cohort {
  public:
   Cohort(const Model& model, std::span<const TokenIds> prompts, std::size_t begin, std::size_t end, const GenerateOptions& options)
-      : model_(model), options_(options), begin_(begin), batch_(pack(prompts, begin, end)), cache_(model.spec, batch_.segments, branch_prompts(end - begin), options.max_new_tokens) {
+      : model_(model),
+        options_(options),
+        begin_(begin),
+        batch_(pack(prompts, begin, end)),
+        cache_(model.spec, batch_.segments, branch_prompts(end - begin), options.max_new_tokens) {
     for (std::size_t p = begin; p < end; ++p)
       for (std::int64_t k = 0; k < options.responses; ++k) active_.push_back({p - begin, k, static_cast<std::int64_t>(prompts[p].size())});
     responses_.resize(end - begin, std::vector<GeneratedResponse>(static_cast<std::size_t>(options.responses)));
@@ -48,15 +52,20 @@ class Cohort {
 
   std::vector<std::int64_t> branch_prompts(std::size_t prompts) const {
     std::vector<std::int64_t> owner;
-    for (std::size_t p = 0; p < prompts; ++p) owner.insert(owner.end(), static_cast<std::size_t>(options_.responses), static_cast<std::int64_t>(p));
+    for (std::size_t p = 0; p < prompts; ++p)
+      owner.insert(owner.end(), static_cast<std::size_t>(options_.responses), static_cast<std::int64_t>(p));
     return owner;
   }
 
   GeneratedResponse& response(const Branch& branch) { return responses_[branch.prompt][static_cast<std::size_t>(branch.response)]; }
-  at::Tensor on_device(const std::vector<std::int64_t>& values) const { return at::tensor(values, at::kLong).to(model_.weights.at(Slot::token_embedding).device()); }
+  at::Tensor on_device(const std::vector<std::int64_t>& values) const {
+    return at::tensor(values, at::kLong).to(model_.weights.at(Slot::token_embedding).device());
+  }
 
   at::Tensor prompt_logits() {
-    const Attention attention = [this](std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) { return cache_.attend_prompts(layer, q, k, v); };
+    const Attention attention = [this](std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+      return cache_.attend_prompts(layer, q, k, v);
+    };
     const at::Tensor hidden = run_layers(model_, on_device(batch_.tokens), on_device(batch_.positions), attention, {});
     std::vector<std::int64_t> last;
     for (const Branch& branch : active_) last.push_back(batch_.segments[branch.prompt].end - 1);
@@ -69,7 +78,9 @@ class Cohort {
       tokens.push_back(response(branch).tokens.back());
       positions.push_back(branch.position++);
     }
-    const Attention attention = [this](std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) { return cache_.attend_branches(layer, q, k, v); };
+    const Attention attention = [this](std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+      return cache_.attend_branches(layer, q, k, v);
+    };
     const at::Tensor hidden = run_layers(model_, on_device(tokens), on_device(positions), attention, {});
     cache_.advance();
     return language_logits(model_, hidden);
@@ -82,7 +93,8 @@ class Cohort {
     at::parallel_for(0, static_cast<std::int64_t>(active_.size()), 1, [&](std::int64_t from, std::int64_t to) {
       for (std::int64_t b = from; b < to; ++b) {
         const Branch& branch = active_[static_cast<std::size_t>(b)];
-        const std::uint64_t row = (begin_ + branch.prompt) * static_cast<std::uint64_t>(options_.responses) + static_cast<std::uint64_t>(branch.response);
+        const std::uint64_t row =
+            (begin_ + branch.prompt) * static_cast<std::uint64_t>(options_.responses) + static_cast<std::uint64_t>(branch.response);
         RandomStream random(options_.seed, "sample", row, static_cast<std::uint64_t>(step));
         const TokenId token = sample_token({data + static_cast<std::size_t>(b) * vocab, vocab}, options_.sampling, random);
         response(branch).tokens.push_back(token);

@@ -12,13 +12,14 @@
 namespace metarm {
 
 struct GenerateOptions {
-  std::int64_t responses = 4;        // k
+  std::int64_t responses = 4;  // k
   std::int64_t max_new_tokens = 128;
   TokenSampling sampling;
-  std::uint64_t seed = 0;            // a response is a function of (seed, prompt index, response index), whatever the batch
-  std::vector<TokenId> end_tokens;   // a response ends with one of these, which it holds
+  std::uint64_t seed = 0;                     // a response is a function of (seed, prompt index, response index), whatever the batch
+  std::vector<TokenId> end_tokens;            // a response ends with one of these, which it holds
   std::function<bool(const TokenIds&)> stop;  // further reasons to end, asked after each token; may be empty
-  std::int64_t tokens_per_batch = 16384;      // bound of the tokens whose keys and values are held at once; a prompt's k responses stay together
+  std::int64_t tokens_per_batch =
+      16384;  // bound of the tokens whose keys and values are held at once; a prompt's k responses stay together
 };
 
 struct GeneratedResponse {

@@ -35,7 +35,8 @@ class Parameters {
   std::int64_t layers() const {
     const std::int64_t layers = integer("block_count");
     if (layers > static_cast<std::int64_t>(file_.tensors().size()))
-      fail_input("{}: {}: expected no more layers than the {} tensors, got {}", file_.where(), key("block_count"), file_.tensors().size(), layers);
+      fail_input("{}: {}: expected no more layers than the {} tensors, got {}", file_.where(), key("block_count"), file_.tensors().size(),
+                 layers);
     return layers;
   }
   std::int64_t heads() const {
@@ -124,7 +125,8 @@ Json gemma2_config(const Parameters& parameters) {
   config["model_type"] = "gemma2";
   config["architectures"] = {"Gemma2ForCausalLM"};
   config["hidden_act"] = config["hidden_activation"] = "gelu_pytorch_tanh";
-  config["query_pre_attn_scalar"] = parameters.layers() == kLayers27B ? parameters.integer("embedding_length") / parameters.heads() : parameters.head_width();
+  config["query_pre_attn_scalar"] =
+      parameters.layers() == kLayers27B ? parameters.integer("embedding_length") / parameters.heads() : parameters.head_width();
   config["attn_logit_softcapping"] = parameters.number("attn_logit_softcapping", 50.0);
   config["final_logit_softcapping"] = parameters.number("final_logit_softcapping", 30.0);
   config["sliding_window"] = parameters.integer("attention.sliding_window", 4096);
@@ -161,8 +163,9 @@ Json gpt_neox_config(const Parameters& parameters) {
 }
 
 void add_token_ids(const GgufFile& file, Json& config) {
-  for (const auto& [field, key] : {std::pair("bos_token_id", "tokenizer.ggml.bos_token_id"), std::pair("eos_token_id", "tokenizer.ggml.eos_token_id"),
-                                   std::pair("pad_token_id", "tokenizer.ggml.padding_token_id")}) {
+  for (const auto& [field, key] :
+       {std::pair("bos_token_id", "tokenizer.ggml.bos_token_id"), std::pair("eos_token_id", "tokenizer.ggml.eos_token_id"),
+        std::pair("pad_token_id", "tokenizer.ggml.padding_token_id")}) {
     const auto id = file.integer(key);
     config[field] = id ? Json(*id) : Json();
   }

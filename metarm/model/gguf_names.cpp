@@ -19,9 +19,12 @@ struct StemTable {
 
 constexpr StemRow kLlamaModel[] = {{"model.embed_tokens", "token_embd"}, {"model.norm", "output_norm"}, {"lm_head", "output"}};
 constexpr StemRow kLlamaLayer[] = {
-    {"input_layernorm", "attn_norm"},  {"self_attn.q_proj", "attn_q"},        {"self_attn.k_proj", "attn_k"},      {"self_attn.v_proj", "attn_v"},
-    {"self_attn.q_norm", "attn_q_norm"}, {"self_attn.k_norm", "attn_k_norm"}, {"self_attn.o_proj", "attn_output"}, {"post_attention_layernorm", "ffn_norm"},
-    {"mlp.gate_proj", "ffn_gate"},     {"mlp.up_proj", "ffn_up"},             {"mlp.down_proj", "ffn_down"},
+    {"input_layernorm", "attn_norm"},    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},      {"self_attn.v_proj", "attn_v"},
+    {"self_attn.q_norm", "attn_q_norm"}, {"self_attn.k_norm", "attn_k_norm"},
+    {"self_attn.o_proj", "attn_output"}, {"post_attention_layernorm", "ffn_norm"},
+    {"mlp.gate_proj", "ffn_gate"},       {"mlp.up_proj", "ffn_up"},
+    {"mlp.down_proj", "ffn_down"},
 };
 constexpr StemRow kGemma2Layer[] = {
     {"input_layernorm", "attn_norm"},
@@ -36,12 +39,15 @@ constexpr StemRow kGemma2Layer[] = {
     {"mlp.down_proj", "ffn_down"},
     {"post_feedforward_layernorm", "post_ffw_norm"},
 };
-constexpr StemRow kGpt2Model[] = {{"transformer.wte", "token_embd"}, {"transformer.wpe", "position_embd"}, {"transformer.ln_f", "output_norm"}, {"lm_head", "output"}};
+constexpr StemRow kGpt2Model[] = {
+    {"transformer.wte", "token_embd"}, {"transformer.wpe", "position_embd"}, {"transformer.ln_f", "output_norm"}, {"lm_head", "output"}};
 constexpr StemRow kGpt2Layer[] = {{"ln_1", "attn_norm"}, {"attn.c_attn", "attn_qkv"}, {"attn.c_proj", "attn_output"},
                                   {"ln_2", "ffn_norm"},  {"mlp.c_fc", "ffn_up"},      {"mlp.c_proj", "ffn_down"}};
-constexpr StemRow kNeoxModel[] = {{"gpt_neox.embed_in", "token_embd"}, {"gpt_neox.final_layer_norm", "output_norm"}, {"embed_out", "output"}};
-constexpr StemRow kNeoxLayer[] = {{"input_layernorm", "attn_norm"},          {"attention.query_key_value", "attn_qkv"}, {"attention.dense", "attn_output"},
-                                  {"post_attention_layernorm", "ffn_norm"}, {"mlp.dense_h_to_4h", "ffn_up"},           {"mlp.dense_4h_to_h", "ffn_down"}};
+constexpr StemRow kNeoxModel[] = {
+    {"gpt_neox.embed_in", "token_embd"}, {"gpt_neox.final_layer_norm", "output_norm"}, {"embed_out", "output"}};
+constexpr StemRow kNeoxLayer[] = {{"input_layernorm", "attn_norm"},   {"attention.query_key_value", "attn_qkv"},
+                                  {"attention.dense", "attn_output"}, {"post_attention_layernorm", "ffn_norm"},
+                                  {"mlp.dense_h_to_4h", "ffn_up"},    {"mlp.dense_4h_to_h", "ffn_down"}};
 
 StemTable stem_table(Family family) {
   switch (family) {

@@ -33,15 +33,21 @@ bool matches(const std::vector<float>& divisors, double factor, std::int64_t con
 }
 
 Json llama3_scaling(const GgufFile& file, const GgufTensor& tensor, double theta, std::int64_t rotary_width) {
-  if (tensor.count() != rotary_width / 2) fail_input("{}: {}: expected {} values, got {}", file.where(), tensor.name, rotary_width / 2, tensor.count());
+  if (tensor.count() != rotary_width / 2)
+    fail_input("{}: {}: expected {} values, got {}", file.where(), tensor.name, rotary_width / 2, tensor.count());
   std::vector<float> divisors(static_cast<std::size_t>(tensor.count()));
   dequantize(tensor.type, tensor.bytes, divisors);
   const double factor = *std::max_element(divisors.begin(), divisors.end());
   if (matches(divisors, 1, kContexts[0], theta)) return nullptr;
   for (const std::int64_t context : kContexts)
     if (matches(divisors, factor, context, theta))
-      return {{"rope_type", "llama3"}, {"factor", factor}, {"low_freq_factor", kLow}, {"high_freq_factor", kHigh}, {"original_max_position_embeddings", context}};
-  fail_input("{}: {}: expected the frequency divisors of Llama 3's rotary scaling, got others, which are not supported", file.where(), tensor.name);
+      return {{"rope_type", "llama3"},
+              {"factor", factor},
+              {"low_freq_factor", kLow},
+              {"high_freq_factor", kHigh},
+              {"original_max_position_embeddings", context}};
+  fail_input("{}: {}: expected the frequency divisors of Llama 3's rotary scaling, got others, which are not supported", file.where(),
+             tensor.name);
 }
 
 }  // namespace
@@ -49,7 +55,8 @@ Json llama3_scaling(const GgufFile& file, const GgufTensor& tensor, double theta
 Json make_gguf_rope_scaling(const GgufFile& file, const std::string& architecture, double theta, std::int64_t rotary_width) {
   const std::string key = architecture + ".rope.scaling.type";
   const std::string_view type = file.text(key).value_or("none");
-  if (type != "none" && type != "linear") fail_input("{}: {}: expected none or linear, got {}, which is not supported", file.where(), key, type);
+  if (type != "none" && type != "linear")
+    fail_input("{}: {}: expected none or linear, got {}, which is not supported", file.where(), key, type);
   const GgufTensor* divisors = file.find_tensor("rope_freqs.weight");
   if (type == "linear" && divisors != nullptr) fail_input("{}: {}: expected none beside rope_freqs.weight, got linear", file.where(), key);
   if (type == "linear") return {{"rope_type", "linear"}, {"factor", file.require_number(architecture + ".rope.scaling.factor")}};

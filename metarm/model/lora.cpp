@@ -43,7 +43,9 @@ Lora make_lora(const ModelSpec& spec, const LoraOptions& options) {
   for (const LoraModule& module : lora.modules) known.insert(short_name(module.name));
   for (const std::string& target : options.targets)
     if (!known.contains(target)) fail_input("--lora-targets: expected all-linear or some of {}, got {}", fmt::join(known, ", "), target);
-  std::erase_if(lora.modules, [&](const LoraModule& module) { return std::ranges::find(options.targets, short_name(module.name)) == options.targets.end(); });
+  std::erase_if(lora.modules, [&](const LoraModule& module) {
+    return std::ranges::find(options.targets, short_name(module.name)) == options.targets.end();
+  });
   return lora;
 }
 
@@ -66,11 +68,13 @@ FlatTensors make_lora_tensors(const Lora& lora, const Weights& weights, std::uin
 }
 
 void attach_lora(RewardModel& reward_model, const Lora& lora, const std::vector<at::Tensor>& tensors) {
-  if (tensors.size() != 2 * lora.modules.size() + 1) fail_internal("attach_lora: expected {} tensors, got {}", 2 * lora.modules.size() + 1, tensors.size());
+  if (tensors.size() != 2 * lora.modules.size() + 1)
+    fail_internal("attach_lora: expected {} tensors, got {}", 2 * lora.modules.size() + 1, tensors.size());
   reward_model.model.updates.clear();
   for (std::size_t i = 0; i < lora.modules.size(); ++i) {
     const TensorName& weight = lora.modules[i].weight;
-    reward_model.model.updates.push_back({weight.slot, weight.layer, weight.row_begin, weight.row_end, lora.scale(), tensors[2 * i], tensors[2 * i + 1]});
+    reward_model.model.updates.push_back(
+        {weight.slot, weight.layer, weight.row_begin, weight.row_end, lora.scale(), tensors[2 * i], tensors[2 * i + 1]});
   }
   reward_model.model.weights.set(Slot::score, 0, tensors.back());
 }

@@ -1,4 +1,5 @@
-// LoRA (arXiv 2106.09685): frozen weights W plus scale · B A of a small rank, with scale = alpha / rank. The reward head is trained whole beside it. Adapters are written in PEFT's format.
+// LoRA (arXiv 2106.09685): frozen weights W plus scale · B A of a small rank, with scale = alpha / rank. The reward head is trained whole
+// beside it. Adapters are written in PEFT's format.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,8 @@ struct Lora {
 // Input error for a target that names no linear layer, listing those there are.
 Lora make_lora(const ModelSpec& spec, const LoraOptions& options);
 
-// The trainable tensors, float32: lora_A [rank, in] uniform in ±1/sqrt(in) (seeded) and lora_B [out, rank] zero for each module, then the reward head.
+// The trainable tensors, float32: lora_A [rank, in] uniform in ±1/sqrt(in) (seeded) and lora_B [out, rank] zero for each module, then the
+// reward head.
 FlatTensors make_lora_tensors(const Lora& lora, const Weights& weights, std::uint64_t seed);
 // Makes the reward model compute with `tensors` (in the order of make_lora_tensors) over its own weights.
 void attach_lora(RewardModel& reward_model, const Lora& lora, const std::vector<at::Tensor>& tensors);
@@ -46,6 +48,7 @@ void save_adapter(const std::string& directory, const RewardModel& reward_model,
 
 bool is_adapter(const std::string& directory);
 // An adapter of a reward model over its base (base_model_name_or_path, relative paths from the adapter's folder), merged.
-LoadedRewardModel load_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling, Log& log);
+LoadedRewardModel load_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling,
+                               Log& log);
 
 }  // namespace metarm

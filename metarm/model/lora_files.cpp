@@ -52,7 +52,8 @@ LoraOptions parse_adapter_config(const Json& json, const std::string& where) {
   LoraOptions options;
   if (text_field(json, "peft_type", where) != "LORA") fail_input("{}: peft_type: expected LORA, got {}", where, json["peft_type"].dump());
   for (const char* unsupported : {"use_dora", "use_rslora", "rank_pattern", "alpha_pattern"})
-    if (json.contains(unsupported) && json[unsupported].is_primitive() ? json[unsupported] == true : json.contains(unsupported) && !json[unsupported].empty())
+    if (json.contains(unsupported) && json[unsupported].is_primitive() ? json[unsupported] == true
+                                                                       : json.contains(unsupported) && !json[unsupported].empty())
       fail_input("{}: {}: expected a plain LoRA adapter, got {}", where, unsupported, json[unsupported].dump());
   options.rank = static_cast<std::int64_t>(number_field(json, "r", where));
   options.alpha = number_field(json, "lora_alpha", where);
@@ -78,7 +79,10 @@ Lora list_adapted(const ModelSpec& spec, const LoraOptions& options, const Tenso
 
 void check_adapter_base(const CheckpointConfig& base) {
   if (base.new_pad && base.new_pad->added)
-    fail_input("{}: expected a checkpoint with a pad token for an adapter, got none, and an adapter cannot add one; merge the adapter (--merge-lora true)", base.directory);
+    fail_input(
+        "{}: expected a checkpoint with a pad token for an adapter, got none, and an adapter cannot add one; merge the adapter "
+        "(--merge-lora true)",
+        base.directory);
 }
 
 void save_adapter(const std::string& directory, const RewardModel& reward_model, const Lora& lora, const CheckpointConfig& base) {
@@ -90,7 +94,8 @@ void save_adapter(const std::string& directory, const RewardModel& reward_model,
     const LowRankUpdate& update = reward_model.model.updates[i];
     const std::string b_name = kPrefix + module.name + ".lora_B.weight";
     tensors.push_back({kPrefix + module.name + ".lora_A.weight", update.a.sizes().vec(), [update] { return update.a.detach(); }});
-    tensors.push_back({b_name, update.b.sizes().vec(), [&base, module, update, b_name] { return copy_to_checkpoint(base.spec, row_layout(module, b_name), update.b); }});
+    tensors.push_back({b_name, update.b.sizes().vec(),
+                       [&base, module, update, b_name] { return copy_to_checkpoint(base.spec, row_layout(module, b_name), update.b); }});
   }
   const at::Tensor score = reward_model.model.weights.at(Slot::score);
   tensors.push_back({std::string(kPrefix) + "score.weight", score.sizes().vec(), [score] { return score.detach(); }});
@@ -101,13 +106,15 @@ void save_adapter(const std::string& directory, const RewardModel& reward_model,
 
 bool is_adapter(const std::string& directory) { return fs::exists(fs::path(directory) / "adapter_config.json"); }
 
-LoadedRewardModel load_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling, Log& log) {
+LoadedRewardModel load_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling,
+                               Log& log) {
   const at::NoGradGuard no_grad;
   const std::string where = (fs::path(directory) / "adapter_config.json").string();
   const Json json = load_json(where);
   const fs::path named = text_field(json, "base_model_name_or_path", where);
   const std::string base = (named.is_absolute() ? named : fs::path(directory) / named).string();
-  LoadedRewardModel loaded = with_context(where, [&] { return load_reward_model(base, dtype, device, MissingHead::initialise, 0, pooling, log); });
+  LoadedRewardModel loaded =
+      with_context(where, [&] { return load_reward_model(base, dtype, device, MissingHead::initialise, 0, pooling, log); });
   const TensorFiles files = TensorFiles::open_file((fs::path(directory) / "adapter_model.safetensors").string());
   const Lora lora = list_adapted(loaded.config.spec, parse_adapter_config(json, where), files);
   FlatTensors tensors = make_lora_tensors(lora, loaded.reward_model.model.weights, 0);

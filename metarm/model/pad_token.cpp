@@ -13,7 +13,8 @@ PadToken choose_pad_token(const Tokenizer& tokenizer) {
   const SpecialTokens& special = tokenizer.special();
   const auto usable = [&](std::optional<TokenId> id) { return id && id != special.eos && id != special.bos; };
   if (usable(special.pad)) return {*special.pad, std::string(tokenizer.id_to_token(*special.pad)), false};
-  for (const char* text : {"<|finetune_right_pad_id|>", "<|pad|>", "<pad>", "[PAD]", "<|endoftext|>", "<|padding|>", "<|reserved_special_token_0|>", "<unk>"}) {
+  for (const char* text : {"<|finetune_right_pad_id|>", "<|pad|>", "<pad>", "[PAD]", "<|endoftext|>", "<|padding|>",
+                           "<|reserved_special_token_0|>", "<unk>"}) {
     const std::optional<TokenId> id = tokenizer.token_to_id(text);
     if (usable(id) && tokenizer.is_special(*id)) return {*id, text, false};
   }
@@ -22,8 +23,9 @@ PadToken choose_pad_token(const Tokenizer& tokenizer) {
 
 namespace {
 
-constexpr const char* kTokenizerFiles[] = {"tokenizer.json",    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",  "vocab.json",
-                                           "merges.txt",        "tokenizer.model",       "chat_template.jinja",     "chat_template.json"};
+constexpr const char* kTokenizerFiles[] = {
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt",     "tokenizer.model",       "chat_template.jinja",     "chat_template.json"};
 
 void set_pad_in_tokenizer(Json& json, const PadToken& pad) {
   if (!pad.added) return;
@@ -39,7 +41,7 @@ void set_pad_in_tokenizer(Json& json, const PadToken& pad) {
 void set_pad_in_config(Json& json, const PadToken& pad) {
   json["pad_token"] = pad.text;
   if (pad.added && json.contains("added_tokens_decoder") && json["added_tokens_decoder"].is_object())
-    json["added_tokens_decoder"][std::to_string(pad.id)] = {{"content", pad.text}, {"lstrip", false}, {"normalized", false},
+    json["added_tokens_decoder"][std::to_string(pad.id)] = {{"content", pad.text}, {"lstrip", false},      {"normalized", false},
                                                             {"rstrip", false},     {"single_word", false}, {"special", true}};
 }
 

@@ -1,5 +1,5 @@
-// The pad token of a new reward model. transformers reads a reward at the last token that is not padding, so that padding with the end token would
-// read it one token early: a new reward model gets a pad token of its own.
+// The pad token of a new reward model. transformers reads a reward at the last token that is not padding, so that padding with the end
+// token would read it one token early: a new reward model gets a pad token of its own.
 #pragma once
 
 #include <cstdint>

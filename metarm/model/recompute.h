@@ -7,8 +7,8 @@
 
 namespace metarm {
 
-// function(input), keeping only `input`. The function must give the same result each time; tensors that it captures (weights) receive their gradients as
-// accumulations into leaves. First derivatives only.
+// function(input), keeping only `input`. The function must give the same result each time; tensors that it captures (weights) receive their
+// gradients as accumulations into leaves. First derivatives only.
 at::Tensor recompute(const std::function<at::Tensor(const at::Tensor&)>& function, const at::Tensor& input);
 
 }  // namespace metarm

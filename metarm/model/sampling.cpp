@@ -40,21 +40,27 @@ std::optional<std::size_t> find_stop(const std::string& text, const std::vector<
 class Sampler {
  public:
   Sampler(const SampleOptions& options, Log& log)
-      : options_(options), log_(log), device_(resolve_device(options.common)), tokenizer_(Tokenizer::load(options.model)), chat_(ChatTemplate::load(options.model, tokenizer_, options.chat_template)) {
+      : options_(options),
+        log_(log),
+        device_(resolve_device(options.common)),
+        tokenizer_(Tokenizer::load(options.model)),
+        chat_(ChatTemplate::load(options.model, tokenizer_, options.chat_template)) {
     if (std::ranges::find(options.stop, "") != options.stop.end()) fail_input("--stop: expected texts, got an empty one");
   }
 
   SampleSummary run() {
     const Rows<Prompt> rows = read_prompts(options_.prompts, options_.skip_bad_rows ? BadRows::skip : BadRows::stop);
     AtomicFile file(options_.output);
-    const LoadedLanguageModel policy = load_language_model(options_.model, resolve_dtype(options_.common, device_, Work::sampling), device_, log_);
+    const LoadedLanguageModel policy =
+        load_language_model(options_.model, resolve_dtype(options_.common, device_, Work::sampling), device_, log_);
     const std::vector<TokenIds> prompts = encode(rows.rows);
     const auto start = std::chrono::steady_clock::now();
     const auto responses = generate(policy.model, prompts, generate_options(policy.config), [&](std::int64_t done, std::int64_t tokens) {
       log_.progress("sampling", done, static_cast<std::int64_t>(prompts.size()), fmt::format("{} tokens", tokens));
     });
     summary_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    for (std::size_t i = 0; i < responses.size(); ++i) file.write(to_json(make_group(rows.rows[i], prompts[i], responses[i])).dump() + "\n");
+    for (std::size_t i = 0; i < responses.size(); ++i)
+      file.write(to_json(make_group(rows.rows[i], prompts[i], responses[i])).dump() + "\n");
     file.commit();
     return summary_;
   }
@@ -79,7 +85,8 @@ class Sampler {
     made.seed = static_cast<std::uint64_t>(options_.common.seed);
     made.end_tokens = list_end_tokens(tokenizer_, config);
     made.tokens_per_batch = options_.tokens_per_batch;
-    if (!options_.stop.empty()) made.stop = [this](const TokenIds& tokens) { return find_stop(tokenizer_.decode(tokens, true), options_.stop).has_value(); };
+    if (!options_.stop.empty())
+      made.stop = [this](const TokenIds& tokens) { return find_stop(tokenizer_.decode(tokens, true), options_.stop).has_value(); };
     return made;
   }
 

@@ -32,16 +32,22 @@ struct SampleOptions {
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit(self.model, {.name = "model", .help = "Policy: a causal language model's Hugging Face directory.", .required = true});
-    visit(self.prompts, {.name = "prompts", .help = "JSON lines with `prompt`, a text or a list of messages; pairs' and groups' prompts are taken too. .gz accepted.", .required = true});
+    visit(self.prompts,
+          {.name = "prompts",
+           .help = "JSON lines with `prompt`, a text or a list of messages; pairs' and groups' prompts are taken too. .gz accepted.",
+           .required = true});
     visit(self.output, {.name = "output", .help = "Where the response groups go, one a prompt.", .required = true});
     visit(self.responses, {.name = "responses", .help = "Responses a prompt, k. [paper k, TRL num_generations]", .min = 1, .max = 1024});
     visit(self.max_new_tokens, {.name = "max-new-tokens", .help = "Tokens of a response at most.", .min = 1});
     visit(self.max_prompt_length, {.name = "max-prompt-length", .help = "A longer prompt loses its oldest tokens; 0: no limit.", .min = 0});
-    visit(self.temperature, {.name = "temperature", .help = "Sampling temperature; 0: always the most probable token.", .min = 0, .max = 100});
-    visit(self.top_p, {.name = "top-p", .help = "Keep the most probable tokens that together reach this probability.", .min = 1e-6, .max = 1});
+    visit(self.temperature,
+          {.name = "temperature", .help = "Sampling temperature; 0: always the most probable token.", .min = 0, .max = 100});
+    visit(self.top_p,
+          {.name = "top-p", .help = "Keep the most probable tokens that together reach this probability.", .min = 1e-6, .max = 1});
     visit(self.top_k, {.name = "top-k", .help = "Keep the k most probable tokens; 0: all.", .min = 0});
     visit(self.stop, {.name = "stop", .help = "Texts that end a response; they are cut off. Useful with base models."});
-    visit(self.tokens_per_batch, {.name = "tokens-per-batch", .help = "Memory bound: tokens whose keys and values are held at once.", .min = 1});
+    visit(self.tokens_per_batch,
+          {.name = "tokens-per-batch", .help = "Memory bound: tokens whose keys and values are held at once.", .min = 1});
     visit(self.chat_template, {.name = "chat-template", .help = "How conversations become text; auto: as the checkpoint says."});
     visit(self.skip_bad_rows, {.name = "skip-bad-rows", .help = "Count and report malformed rows instead of stopping at the first."});
     visit(self.policy, {.name = "policy", .help = "Name of the policy, written into each group; empty: none."});

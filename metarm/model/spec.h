@@ -25,20 +25,20 @@ struct RopeScaling {
 struct ModelSpec {
   Family family = Family::llama;
 
-  std::int64_t vocab_size = 0;    // V
-  std::int64_t width = 0;         // D
+  std::int64_t vocab_size = 0;  // V
+  std::int64_t width = 0;       // D
   std::int64_t layers = 0;
-  std::int64_t heads = 0;         // H
-  std::int64_t kv_heads = 0;      // G, divides H
-  std::int64_t head_width = 0;    // E
-  std::int64_t mlp_width = 0;     // F
+  std::int64_t heads = 0;       // H
+  std::int64_t kv_heads = 0;    // G, divides H
+  std::int64_t head_width = 0;  // E
+  std::int64_t mlp_width = 0;   // F
   std::int64_t max_positions = 0;
 
   NormKind norm = NormKind::rms;
   NormPlace norm_place = NormPlace::before;
   double norm_epsilon = 1e-5;
-  bool norm_adds_one = false;     // Gemma: scales by 1 + weight
-  bool query_key_norm = false;    // Qwen3: RMS norm over E of each query and key head
+  bool norm_adds_one = false;   // Gemma: scales by 1 + weight
+  bool query_key_norm = false;  // Qwen3: RMS norm over E of each query and key head
 
   PositionKind positions = PositionKind::rotary;
   std::int64_t rotary_width = 0;  // how many of E components rotate
@@ -47,16 +47,16 @@ struct ModelSpec {
   double rope_linear_factor = 1.0;          // positions are divided by this
 
   bool qkv_bias = false, attention_out_bias = false, mlp_bias = false;
-  bool parallel_residual = false; // GPT-NeoX: attention and MLP both read the layer's input
+  bool parallel_residual = false;  // GPT-NeoX: attention and MLP both read the layer's input
   MlpKind mlp = MlpKind::gated;
   Activation activation = Activation::silu;
 
-  double embedding_scale = 1.0;   // Gemma: sqrt(D)
-  double attention_scale = 0;     // multiplies q.k; 1/sqrt(E) unless the family says otherwise
-  double attention_softcap = 0;   // 0: none; else c tanh(x / c)
+  double embedding_scale = 1.0;  // Gemma: sqrt(D)
+  double attention_scale = 0;    // multiplies q.k; 1/sqrt(E) unless the family says otherwise
+  double attention_softcap = 0;  // 0: none; else c tanh(x / c)
   double logit_softcap = 0;
   std::vector<std::int64_t> window;  // a layer: how many last positions it sees, itself included; 0: all. Empty: all layers see all
-  bool tied_embeddings = false;   // the LM head is the token embedding
+  bool tied_embeddings = false;      // the LM head is the token embedding
 
   std::int64_t qkv_width() const { return (heads + 2 * kv_heads) * head_width; }
   std::int64_t layer_window(std::int64_t layer) const { return window.empty() ? 0 : window[static_cast<std::size_t>(layer)]; }

@@ -45,7 +45,8 @@ at::ScalarType to_scalar_type(DType dtype) {
 void TensorFiles::add(const std::string& path) {
   const SafetensorsFile& file = files_.emplace_back(SafetensorsFile::open(path));
   for (const TensorBytes& bytes : file.tensors())
-    if (!by_name_.emplace(bytes.name, Entry{path, bytes}).second) fail_input("{}: {}: expected each tensor once, got it in two shards", path, bytes.name);
+    if (!by_name_.emplace(bytes.name, Entry{path, bytes}).second)
+      fail_input("{}: {}: expected each tensor once, got it in two shards", path, bytes.name);
 }
 
 TensorFiles TensorFiles::open_file(const std::string& path) {
@@ -70,7 +71,8 @@ std::set<std::string> shard_names(const std::string& index_path) {
 }
 
 [[noreturn]] void fail_without_weights(const std::string& directory) {
-  for (const char* other : {"pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth", "tf_model.h5", "flax_model.msgpack"})
+  for (const char* other :
+       {"pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth", "tf_model.h5", "flax_model.msgpack"})
     if (fs::exists(fs::path(directory) / other))
       fail_input("{}: expected model.safetensors, got only {}; save it again with safetensors (save_pretrained does)", directory, other);
   fail_input("{}: expected model.safetensors or model.safetensors.index.json, got neither", directory);
@@ -104,7 +106,8 @@ std::string TensorFiles::where(const std::string& name) const {
 
 at::Tensor TensorFiles::float_tensor(const std::string& name) const {
   const auto found = by_name_.find(name);
-  if (found == by_name_.end()) fail_input("{}: expected a tensor {}, got none", by_name_.empty() ? "checkpoint" : by_name_.begin()->second.path, name);
+  if (found == by_name_.end())
+    fail_input("{}: expected a tensor {}, got none", by_name_.empty() ? "checkpoint" : by_name_.begin()->second.path, name);
   const TensorBytes& bytes = found->second.bytes;
   if (bytes.dtype != DType::f32 && bytes.dtype != DType::f16 && bytes.dtype != DType::bf16)
     fail_input("{}: expected type F32, F16 or BF16, got {}", where(name), safetensors_name(bytes.dtype));
@@ -136,7 +139,9 @@ void save_shard(const std::string& path, const std::vector<NamedTensor>& tensors
   std::vector<TensorBytes> bytes;
   for (std::size_t i = shard.begin; i < shard.end; ++i) {
     const at::Tensor& tensor = kept.emplace_back(tensors[i].make().to(at::kCPU, dtype).contiguous());
-    bytes.push_back({tensors[i].name, to_dtype(dtype), tensors[i].shape,
+    bytes.push_back({tensors[i].name,
+                     to_dtype(dtype),
+                     tensors[i].shape,
                      {static_cast<const std::byte*>(tensor.const_data_ptr()), static_cast<std::size_t>(tensor.nbytes())}});
   }
   save_safetensors(path, bytes, {{"format", "pt"}});
@@ -148,7 +153,8 @@ void save_tensor_file(const std::string& path, const std::vector<NamedTensor>& t
   save_shard(path, tensors, {0, tensors.size(), 0}, dtype);
 }
 
-void save_tensor_files(const std::string& directory, const std::vector<NamedTensor>& tensors, at::ScalarType dtype, std::int64_t shard_bytes) {
+void save_tensor_files(const std::string& directory, const std::vector<NamedTensor>& tensors, at::ScalarType dtype,
+                       std::int64_t shard_bytes) {
   const std::vector<Shard> shards = split_shards(tensors, static_cast<std::int64_t>(c10::elementSize(dtype)), shard_bytes);
   if (shards.size() == 1) return save_shard((fs::path(directory) / "model.safetensors").string(), tensors, shards[0], dtype);
   Json map = Json::object();
@@ -159,7 +165,8 @@ void save_tensor_files(const std::string& directory, const std::vector<NamedTens
     for (std::size_t t = shards[i].begin; t < shards[i].end; ++t) map[tensors[t].name] = file;
     total += shards[i].bytes;
   }
-  write_file((fs::path(directory) / "model.safetensors.index.json").string(), Json{{"metadata", {{"total_size", total}}}, {"weight_map", map}}.dump(2) + "\n");
+  write_file((fs::path(directory) / "model.safetensors.index.json").string(),
+             Json{{"metadata", {{"total_size", total}}}, {"weight_map", map}}.dump(2) + "\n");
 }
 
 }  // namespace metarm

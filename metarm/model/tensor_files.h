@@ -16,7 +16,8 @@ namespace metarm {
 
 class TensorFiles {
  public:
-  // model.safetensors, or the shards that model.safetensors.index.json lists. Input error when there is neither, saying what was found instead.
+  // model.safetensors, or the shards that model.safetensors.index.json lists. Input error when there is neither, saying what was found
+  // instead.
   static TensorFiles open(const std::string& directory);
   // One file of any name.
   static TensorFiles open_file(const std::string& path);
@@ -37,15 +38,16 @@ class TensorFiles {
   std::map<std::string, Entry> by_name_;
 };
 
-// Writes named tensors (contiguous, on any device) as model.safetensors, or in shards of at most `shard_bytes` with an index, into `directory`. Each tensor is asked for
-// when it is its turn, so that only one shard is in memory.
+// Writes named tensors (contiguous, on any device) as model.safetensors, or in shards of at most `shard_bytes` with an index, into
+// `directory`. Each tensor is asked for when it is its turn, so that only one shard is in memory.
 struct NamedTensor {
   std::string name;
   std::vector<std::int64_t> shape;
   std::function<at::Tensor()> make;
 };
 void save_tensor_file(const std::string& path, const std::vector<NamedTensor>& tensors, at::ScalarType dtype);
-void save_tensor_files(const std::string& directory, const std::vector<NamedTensor>& tensors, at::ScalarType dtype, std::int64_t shard_bytes);
+void save_tensor_files(const std::string& directory, const std::vector<NamedTensor>& tensors, at::ScalarType dtype,
+                       std::int64_t shard_bytes);
 
 DType to_dtype(at::ScalarType type);
 at::ScalarType to_scalar_type(DType dtype);

@@ -118,7 +118,8 @@ std::pair<std::int64_t, std::int64_t> part_rows(const ModelSpec& spec, Part part
   return {0, all};
 }
 
-void append(std::vector<TensorName>& names, const ModelSpec& spec, const SlotInfo& slot, const std::vector<NameRow>& rows, const std::string& prefix) {
+void append(std::vector<TensorName>& names, const ModelSpec& spec, const SlotInfo& slot, const std::vector<NameRow>& rows,
+            const std::string& prefix) {
   for (const NameRow& row : rows) {
     if (row.slot != slot.slot) continue;
     const auto [begin, end] = part_rows(spec, row.part, slot.info.shape[0]);

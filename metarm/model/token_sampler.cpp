@@ -17,7 +17,8 @@ std::vector<double> probabilities(std::span<const float> logits, double temperat
   return weights;
 }
 
-// The most probable tokens in order, at most `top_k` of them and no more than it takes to reach `top_p`. Sorts growing heads, since the set is nearly always small.
+// The most probable tokens in order, at most `top_k` of them and no more than it takes to reach `top_p`. Sorts growing heads, since the set
+// is nearly always small.
 std::vector<TokenId> most_probable(const std::vector<double>& probability, std::size_t top_k, double top_p) {
   std::vector<TokenId> order(probability.size());
   std::iota(order.begin(), order.end(), 0);

@@ -16,7 +16,8 @@ struct TokenSampling {
   std::int64_t top_k = 0;    // the k most probable tokens only; 0: all
 };
 
-// Draws a token from softmax(logits / temperature), cut to the top k, then to the top p, one uniform number of `random`. Ties by the lower id. Cost: O(V) unless the cut set is large.
+// Draws a token from softmax(logits / temperature), cut to the top k, then to the top p, one uniform number of `random`. Ties by the lower
+// id. Cost: O(V) unless the cut set is large.
 TokenId sample_token(std::span<const float> logit_V, const TokenSampling& sampling, RandomStream& random);
 
 }  // namespace metarm

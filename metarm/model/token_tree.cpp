@@ -21,7 +21,8 @@ TokenTree make_token_tree(std::span<const TokenIds> sequences) {
     shared = std::min({shared, static_cast<std::size_t>(differ.first - sequence.begin()), sequence.size() - 1});
   }
   if (!sequences.empty()) tree.prompt.assign(sequences.front().begin(), sequences.front().begin() + static_cast<std::ptrdiff_t>(shared));
-  for (const TokenIds& sequence : sequences) tree.branches.emplace_back(sequence.begin() + static_cast<std::ptrdiff_t>(shared), sequence.end());
+  for (const TokenIds& sequence : sequences)
+    tree.branches.emplace_back(sequence.begin() + static_cast<std::ptrdiff_t>(shared), sequence.end());
   return tree;
 }
 

@@ -1,5 +1,6 @@
-// Token trees, the unit of computation: a prompt's tokens once, then each continuation as a branch that sees the prompt and itself only. Trees are packed one after
-// another into a flat batch; there is no padding anywhere. Positions count along the path from the tree's first token.
+// Token trees, the unit of computation: a prompt's tokens once, then each continuation as a branch that sees the prompt and itself only.
+// Trees are packed one after another into a flat batch; there is no padding anywhere. Positions count along the path from the tree's first
+// token.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@ struct TokenTree {
 // would end inside it, so that each branch holds its own end. A single sequence is one branch without a prompt.
 TokenTree make_token_tree(std::span<const TokenIds> sequences);
 
-// A run of tokens that attend causally to one another and wholly to the prefix [prefix_begin, prefix_end) before them. A prompt has no prefix; a branch's prefix is its prompt.
+// A run of tokens that attend causally to one another and wholly to the prefix [prefix_begin, prefix_end) before them. A prompt has no
+// prefix; a branch's prefix is its prompt.
 struct Segment {
   std::int64_t begin, end;                // token indices in the batch
   std::int64_t prefix_begin, prefix_end;  // equal: none
@@ -30,9 +32,9 @@ struct Segment {
 
 // Trees laid end to end. A row is one branch of one tree, in the order of trees, then branches.
 struct Batch {
-  std::vector<std::int64_t> tokens;     // N
-  std::vector<std::int64_t> positions;  // N
-  std::vector<Segment> segments;        // in the order of tokens
+  std::vector<std::int64_t> tokens;       // N
+  std::vector<std::int64_t> positions;    // N
+  std::vector<Segment> segments;          // in the order of tokens
   std::vector<std::int64_t> row_segment;  // B: the segment of a row's branch
   std::int64_t token_count() const { return static_cast<std::int64_t>(tokens.size()); }
   std::int64_t row_count() const { return static_cast<std::int64_t>(row_segment.size()); }
@@ -40,7 +42,8 @@ struct Batch {
 
 Batch make_batch(std::span<const TokenTree> trees);
 
-// Which trees go into one batch: consecutive in the order given, up to `tokens_per_batch` tokens; a tree larger than that is alone. Returns [begin, end) index pairs.
+// Which trees go into one batch: consecutive in the order given, up to `tokens_per_batch` tokens; a tree larger than that is alone. Returns
+// [begin, end) index pairs.
 struct TreeRange {
   std::size_t begin, end;
 };

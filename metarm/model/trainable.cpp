@@ -18,7 +18,8 @@ constexpr std::int64_t kGrain = 1 << 16;
 
 std::uint16_t round_nearest(float value) { return c10::BFloat16(value).x; }
 
-// Adds 16 random bits below the part that bfloat16 keeps: the carry rounds up with the probability of what a cast drops. Weights are finite.
+// Adds 16 random bits below the part that bfloat16 keeps: the carry rounds up with the probability of what a cast drops. Weights are
+// finite.
 std::uint16_t round_stochastic(float value, std::uint16_t noise) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(value) + noise;
   return static_cast<std::uint16_t>(bits >> 16);
@@ -37,7 +38,8 @@ std::uint16_t round_to_bfloat16(float value, Rounding rounding, std::uint64_t se
 
 const float* data_or_null(const at::Tensor& tensor) { return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr; }
 
-void cast_on_cpu(at::Tensor& dst, const at::Tensor& source, const at::Tensor& direction, float scale, Rounding rounding, std::uint64_t seed) {
+void cast_on_cpu(at::Tensor& dst, const at::Tensor& source, const at::Tensor& direction, float scale, Rounding rounding,
+                 std::uint64_t seed) {
   const float* from = source.const_data_ptr<float>();
   const float* shift = data_or_null(direction);
   const auto shifted = [&](std::int64_t i) { return shift == nullptr ? from[i] : from[i] + scale * shift[i]; };
@@ -55,7 +57,8 @@ void cast_on_cpu(at::Tensor& dst, const at::Tensor& source, const at::Tensor& di
 }
 
 // The same by tensor operations, a piece at a time, for devices other than the CPU.
-void cast_on_device(at::Tensor& dst, const at::Tensor& source, const at::Tensor& direction, double scale, Rounding rounding, std::uint64_t seed) {
+void cast_on_device(at::Tensor& dst, const at::Tensor& source, const at::Tensor& direction, double scale, Rounding rounding,
+                    std::uint64_t seed) {
   constexpr std::int64_t kPiece = 1 << 24;
   at::Generator generator;
   for (std::int64_t begin = 0; begin < dst.numel(); begin += kPiece) {
@@ -83,7 +86,8 @@ struct Products {
 
 // `copy` holds cast(θ); each element becomes cast(θ') once the two have been compared.
 template <class Element, class Cast, class Widen>
-Products shift_elements(Element* copy, std::int64_t total, const float* from, const float* shift, float scale, const Cast& cast, const Widen& widen_element) {
+Products shift_elements(Element* copy, std::int64_t total, const float* from, const float* shift, float scale, const Cast& cast,
+                        const Widen& widen_element) {
   constexpr std::int64_t kPieces = 256;  // summed in a fixed order, whatever the threads
   std::vector<Products> pieces(kPieces);
   const std::int64_t piece = (total + kPieces - 1) / kPieces;
@@ -105,18 +109,21 @@ Products shift_elements(Element* copy, std::int64_t total, const float* from, co
   return sums;
 }
 
-Products shift_on_cpu(at::Tensor& copy, const at::Tensor& source, const at::Tensor& direction, float scale, Rounding rounding, std::uint64_t seed) {
+Products shift_on_cpu(at::Tensor& copy, const at::Tensor& source, const at::Tensor& direction, float scale, Rounding rounding,
+                      std::uint64_t seed) {
   const float* from = source.const_data_ptr<float>();
   const float* shift = direction.const_data_ptr<float>();
   if (copy.scalar_type() == at::kFloat)
     return shift_elements(
-        copy.mutable_data_ptr<float>(), copy.numel(), from, shift, scale, [](float value, std::int64_t) { return value; }, [](float value) { return value; });
+        copy.mutable_data_ptr<float>(), copy.numel(), from, shift, scale, [](float value, std::int64_t) { return value; },
+        [](float value) { return value; });
   return shift_elements(
       reinterpret_cast<std::uint16_t*>(copy.mutable_data_ptr<at::BFloat16>()), copy.numel(), from, shift, scale,
       [&](float value, std::int64_t i) { return round_to_bfloat16(value, rounding, seed, i); }, widen);
 }
 
-Products shift_on_device(at::Tensor& copy, const at::Tensor& source, const at::Tensor& direction, double scale, Rounding rounding, std::uint64_t seed) {
+Products shift_on_device(at::Tensor& copy, const at::Tensor& source, const at::Tensor& direction, double scale, Rounding rounding,
+                         std::uint64_t seed) {
   const at::Tensor before = copy.clone();
   cast_weights(copy, source, direction, scale, rounding, seed);
   const at::Tensor moved = copy.to(at::kFloat).sub_(before);
@@ -125,7 +132,8 @@ Products shift_on_device(at::Tensor& copy, const at::Tensor& source, const at::T
 
 }  // namespace
 
-void cast_weights(at::Tensor& dst, const at::Tensor& source, const at::Tensor& direction, double scale, Rounding rounding, std::uint64_t seed) {
+void cast_weights(at::Tensor& dst, const at::Tensor& source, const at::Tensor& direction, double scale, Rounding rounding,
+                  std::uint64_t seed) {
   const at::NoGradGuard no_grad;
   if (dst.scalar_type() != at::kFloat && dst.scalar_type() != at::kBFloat16)
     fail_internal("cast_weights: expected float32 or bfloat16, got {}", c10::toString(dst.scalar_type()));

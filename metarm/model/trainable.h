@@ -1,10 +1,11 @@
 // What an optimizer moves: float32 master weights θ, and the compute copy that the forward pass reads, in the compute type.
 //
-// In float32 without a meta step the compute copy is θ itself. In bfloat16, or where the forward pass must run at a shifted θ' = θ + scale · direction
-// while θ stays, it is a second buffer. θ' never exists in float32 beyond one element at a time.
+// In float32 without a meta step the compute copy is θ itself. In bfloat16, or where the forward pass must run at a shifted θ' = θ + scale
+// · direction while θ stays, it is a second buffer. θ' never exists in float32 beyond one element at a time.
 //
-// Rounding to bfloat16 is to nearest, or stochastic: up with the probability of the part that a cast would drop, so that its expectation is exact. The
-// noise is a function of (seed, element), so that casts of θ and of θ' under one seed differ by θ' − θ in expectation, however small the step.
+// Rounding to bfloat16 is to nearest, or stochastic: up with the probability of the part that a cast would drop, so that its expectation is
+// exact. The noise is a function of (seed, element), so that casts of θ and of θ' under one seed differ by θ' − θ in expectation, however
+// small the step.
 #pragma once
 
 #include <ATen/core/Tensor.h>

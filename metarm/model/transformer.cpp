@@ -137,7 +137,8 @@ class LayerStack {
 
   at::Tensor dropped(const at::Tensor& x, std::int64_t layer, std::int64_t block) const {
     if (options_.dropout <= 0) return x;
-    const std::uint64_t seed = derive_seed(options_.dropout_seed, "dropout", static_cast<std::uint64_t>(layer), static_cast<std::uint64_t>(block));
+    const std::uint64_t seed =
+        derive_seed(options_.dropout_seed, "dropout", static_cast<std::uint64_t>(layer), static_cast<std::uint64_t>(block));
     at::Generator generator = at::detail::createCPUGenerator(seed);
     const at::Tensor keep = at::empty(x.sizes(), at::TensorOptions().dtype(at::kFloat)).bernoulli_(1.0 - options_.dropout, generator);
     return x * keep.div_(1.0 - options_.dropout).to(x.options());
@@ -166,7 +167,9 @@ void check_batch(const ModelSpec& spec, const Batch& batch) {
       fail_input("tokens: expected token ids below {}, got {}; tokenizer and checkpoint do not belong together", spec.vocab_size, token);
   if (spec.positions != PositionKind::learned) return;
   for (const std::int64_t position : batch.positions)
-    if (position >= spec.max_positions) fail_input("tokens: expected sequences of up to {} tokens, which the model has positions for; lower --max-length", spec.max_positions);
+    if (position >= spec.max_positions)
+      fail_input("tokens: expected sequences of up to {} tokens, which the model has positions for; lower --max-length",
+                 spec.max_positions);
 }
 
 at::Tensor to_device(const std::vector<std::int64_t>& values, at::Device device) { return at::tensor(values, at::kLong).to(device); }
@@ -220,8 +223,7 @@ std::vector<std::int64_t> pooled_tokens(const Batch& batch, Pooling pooling, std
   return pooled;
 }
 
-at::Tensor batch_rewards(const Model& model, const Batch& batch, const std::vector<std::int64_t>& pooled,
-                         const ForwardOptions& options) {
+at::Tensor batch_rewards(const Model& model, const Batch& batch, const std::vector<std::int64_t>& pooled, const ForwardOptions& options) {
   const at::Tensor& score = model.weights.at(Slot::score);
   if (!score.defined()) fail_internal("batch_rewards: expected a reward model, got a model without a reward head");
   const at::Tensor hidden = run_batch(model, batch, options).index_select(0, to_device(pooled, score.device()));

@@ -33,18 +33,18 @@ struct Model {
 };
 
 struct ForwardOptions {
-  double dropout = 0;              // share of attention and MLP outputs dropped
-  std::uint64_t dropout_seed = 0;  // the masks are a function of it
+  double dropout = 0;                   // share of attention and MLP outputs dropped
+  std::uint64_t dropout_seed = 0;       // the masks are a function of it
   bool gradient_checkpointing = false;  // keep only layers' inputs, compute the rest again in the backward pass
   bool twice_differentiable = false;    // use only operations that have second derivatives
 };
 
 // Attention of one layer: queries [N, H, E], keys and values [N, G, E] (rotated already) to outputs [N, H, E].
-using Attention = std::function<at::Tensor(std::int64_t layer, const at::Tensor& query_NHE, const at::Tensor& key_NGE,
-                                           const at::Tensor& value_NGE)>;
+using Attention =
+    std::function<at::Tensor(std::int64_t layer, const at::Tensor& query_NHE, const at::Tensor& key_NGE, const at::Tensor& value_NGE)>;
 
-// The hidden state after the last layer, before the final norm: [N, D]. tokens and positions are int64 [N]. With gradient checkpointing `model` must
-// outlive the backward pass.
+// The hidden state after the last layer, before the final norm: [N, D]. tokens and positions are int64 [N]. With gradient checkpointing
+// `model` must outlive the backward pass.
 at::Tensor run_layers(const Model& model, const at::Tensor& token_N, const at::Tensor& position_N, const Attention& attention,
                       const ForwardOptions& options);
 
@@ -64,7 +64,6 @@ enum class Pooling {
 std::vector<std::int64_t> pooled_tokens(const Batch& batch, Pooling pooling, std::optional<std::int64_t> pad_token_id);
 
 // Rewards, float32 [B], one a row of the batch, in order.
-at::Tensor batch_rewards(const Model& model, const Batch& batch, const std::vector<std::int64_t>& pooled,
-                         const ForwardOptions& options);
+at::Tensor batch_rewards(const Model& model, const Batch& batch, const std::vector<std::int64_t>& pooled, const ForwardOptions& options);
 
 }  // namespace metarm

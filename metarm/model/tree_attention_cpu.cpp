@@ -73,7 +73,9 @@ class HeadTask {
     return rows.transpose(0, 1).to(at::kFloat).reshape({shared_ * block.length(), x_NHE.size(2)});
   }
   void write_queries(at::Tensor& x_NHE, const Block& block, const at::Tensor& rows) const {
-    x_NHE.slice(0, block.begin, block.end).slice(1, head_ * shared_, (head_ + 1) * shared_).copy_(rows.view({shared_, block.length(), -1}).transpose(0, 1));
+    x_NHE.slice(0, block.begin, block.end)
+        .slice(1, head_ * shared_, (head_ + 1) * shared_)
+        .copy_(rows.view({shared_, block.length(), -1}).transpose(0, 1));
   }
 
   // Rows that a block may see: the segment's prefix, then the segment up to the block's end.
@@ -122,7 +124,8 @@ class HeadTask {
   std::int64_t begin_, end_;  // the tree's tokens
 };
 
-void for_each_task(const TreeAttentionSpec& spec, std::int64_t window, std::int64_t heads, std::int64_t kv_heads, const std::function<void(const HeadTask&)>& work) {
+void for_each_task(const TreeAttentionSpec& spec, std::int64_t window, std::int64_t heads, std::int64_t kv_heads,
+                   const std::function<void(const HeadTask&)>& work) {
   const auto trees = static_cast<std::int64_t>(spec.trees.size());
   at::parallel_for(0, trees * kv_heads, 1, [&](std::int64_t from, std::int64_t to) {
     const at::AutoDispatchBelowAutograd below;  // grad mode does not follow into worker threads
@@ -154,7 +157,8 @@ struct TreeAttentionFunction : torch::autograd::Function<TreeAttentionFunction> 
     const variable_list saved = context->get_saved_variables();
     const auto holder = c10::static_intrusive_pointer_cast<SpecHolder>(context->saved_data["spec"].toCapsule());
     const at::Tensor &query = saved[0], &key = saved[1], &value = saved[2];
-    at::Tensor grad_query = at::empty(query.sizes(), query.options()), grad_key = at::empty(key.sizes(), key.options()), grad_value = at::empty(value.sizes(), value.options());
+    at::Tensor grad_query = at::empty(query.sizes(), query.options()), grad_key = at::empty(key.sizes(), key.options()),
+               grad_value = at::empty(value.sizes(), value.options());
     for_each_task(*holder->spec, context->saved_data["window"].toInt(), query.size(1), key.size(1),
                   [&](const HeadTask& task) { task.backward(query, key, value, gradients[0], grad_query, grad_key, grad_value); });
     return {grad_query, grad_key, grad_value, at::Tensor(), at::Tensor()};

@@ -10,11 +10,29 @@ namespace metarm {
 bool is_layer_slot(Slot slot) { return slot >= Slot::attention_norm_weight; }
 
 const char* slot_name(Slot slot) {
-  static constexpr const char* kNames[] = {
-      "token_embedding", "position_embedding", "final_norm_weight", "final_norm_bias", "lm_head", "score", "score_bias",
-      "attention_norm_weight", "attention_norm_bias", "qkv_weight", "qkv_bias", "query_norm_weight", "key_norm_weight",
-      "attention_out_weight", "attention_out_bias", "attention_post_norm_weight", "mlp_norm_weight", "mlp_norm_bias",
-      "up_weight", "up_bias", "down_weight", "down_bias", "mlp_post_norm_weight"};
+  static constexpr const char* kNames[] = {"token_embedding",
+                                           "position_embedding",
+                                           "final_norm_weight",
+                                           "final_norm_bias",
+                                           "lm_head",
+                                           "score",
+                                           "score_bias",
+                                           "attention_norm_weight",
+                                           "attention_norm_bias",
+                                           "qkv_weight",
+                                           "qkv_bias",
+                                           "query_norm_weight",
+                                           "key_norm_weight",
+                                           "attention_out_weight",
+                                           "attention_out_bias",
+                                           "attention_post_norm_weight",
+                                           "mlp_norm_weight",
+                                           "mlp_norm_bias",
+                                           "up_weight",
+                                           "up_bias",
+                                           "down_weight",
+                                           "down_bias",
+                                           "mlp_post_norm_weight"};
   static_assert(std::size(kNames) == kSlotCount);
   return kNames[static_cast<std::size_t>(slot)];
 }

@@ -17,24 +17,28 @@ enum class Slot {
   // of the whole model
   token_embedding,     // [V, D]
   position_embedding,  // [max_positions, D]
-  final_norm_weight, final_norm_bias,  // [D]
-  lm_head,             // [V, D], absent when tied or in a reward model
-  score,               // [1, D], the reward head
-  score_bias,          // [1], only where a foreign head has one
+  final_norm_weight,
+  final_norm_bias,  // [D]
+  lm_head,          // [V, D], absent when tied or in a reward model
+  score,            // [1, D], the reward head
+  score_bias,       // [1], only where a foreign head has one
   // of each layer
-  attention_norm_weight, attention_norm_bias,          // [D]
-  qkv_weight,          // [(H + 2 G) E, D]: rows are queries by head, keys, values
-  qkv_bias,            // [(H + 2 G) E]
-  query_norm_weight, key_norm_weight,                  // [E]
-  attention_out_weight,  // [D, H E]
-  attention_out_bias,    // [D]
-  attention_post_norm_weight,                          // [D]
-  mlp_norm_weight, mlp_norm_bias,                      // [D]
-  up_weight,           // gated: [2 F, D], gate rows first; plain: [F, D]
+  attention_norm_weight,
+  attention_norm_bias,  // [D]
+  qkv_weight,           // [(H + 2 G) E, D]: rows are queries by head, keys, values
+  qkv_bias,             // [(H + 2 G) E]
+  query_norm_weight,
+  key_norm_weight,             // [E]
+  attention_out_weight,        // [D, H E]
+  attention_out_bias,          // [D]
+  attention_post_norm_weight,  // [D]
+  mlp_norm_weight,
+  mlp_norm_bias,  // [D]
+  up_weight,      // gated: [2 F, D], gate rows first; plain: [F, D]
   up_bias,
-  down_weight,         // [D, F]
-  down_bias,           // [D]
-  mlp_post_norm_weight,                                // [D]
+  down_weight,           // [D, F]
+  down_bias,             // [D]
+  mlp_post_norm_weight,  // [D]
   count_
 };
 inline constexpr std::size_t kSlotCount = static_cast<std::size_t>(Slot::count_);
@@ -46,7 +50,7 @@ enum class HeadKind { language_model, reward };
 struct TensorInfo {
   std::string name;  // unique; "layers.3.qkv_weight" for model slots
   std::vector<std::int64_t> shape;
-  bool decay;        // weight decay applies: matrices, not norms and biases
+  bool decay;  // weight decay applies: matrices, not norms and biases
 };
 
 // Named tensors laid end to end in one flat buffer; each tensor is a view of it.
@@ -54,7 +58,7 @@ class FlatTensors {
  public:
   FlatTensors() = default;
   FlatTensors(std::vector<TensorInfo> infos, at::ScalarType dtype, at::Device device);  // zeros
-  FlatTensors like(at::ScalarType dtype) const;  // same names and shapes, zeros
+  FlatTensors like(at::ScalarType dtype) const;                                         // same names and shapes, zeros
 
   const at::Tensor& flat() const { return flat_; }  // [total]
   std::size_t size() const { return infos_.size(); }

@@ -9,7 +9,8 @@ at::Tensor pairwise_losses(const at::Tensor& chosen_B, const at::Tensor& rejecte
   at::Tensor difference_B = chosen_B - rejected_B;
   if (margin_B.defined()) difference_B = difference_B - margin_B;
   at::Tensor loss_B = -at::log_sigmoid(difference_B);
-  if (options.label_smoothing > 0) loss_B = (1 - options.label_smoothing) * loss_B - options.label_smoothing * at::log_sigmoid(-difference_B);
+  if (options.label_smoothing > 0)
+    loss_B = (1 - options.label_smoothing) * loss_B - options.label_smoothing * at::log_sigmoid(-difference_B);
   if (options.center_rewards_coefficient > 0) loss_B = loss_B + options.center_rewards_coefficient * (chosen_B + rejected_B).square();
   return weight_B.defined() ? loss_B * weight_B : loss_B;
 }

@@ -39,9 +39,11 @@ AddedTokens AddedTokens::parse(const Json& json, const Normalizer& normalizer, c
     const double id = number_field(entry, "id", where);
     if (id < 0 || id > (1 << 22)) fail_input("{}: added_tokens: expected an id, got {}", where, id);
     const auto flag = [&](const char* name) { return entry.contains(name) && entry[name] == true; };
-    added.tokens_.push_back({static_cast<TokenId>(id), text_field(entry, "content", where), flag("single_word"), flag("lstrip"), flag("rstrip"), flag("normalized"), flag("special")});
+    added.tokens_.push_back({static_cast<TokenId>(id), text_field(entry, "content", where), flag("single_word"), flag("lstrip"),
+                             flag("rstrip"), flag("normalized"), flag("special")});
     const AddedToken& token = added.tokens_.back();
-    (token.normalized ? added.normalized_ : added.raw_).insert(token.normalized ? normalizer.apply(token.content) : token.content, added.tokens_.size() - 1);
+    (token.normalized ? added.normalized_ : added.raw_)
+        .insert(token.normalized ? normalizer.apply(token.content) : token.content, added.tokens_.size() - 1);
   }
   return added;
 }

@@ -13,7 +13,9 @@ namespace {
 
 constexpr TokenId kMaxId = 1 << 22;
 
-std::uint64_t pair_key(TokenId left, TokenId right) { return (static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32U) | static_cast<std::uint32_t>(right); }
+std::uint64_t pair_key(TokenId left, TokenId right) {
+  return (static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32U) | static_cast<std::uint32_t>(right);
+}
 
 std::string optional_text(const Json& json, const char* field, const std::string& where) {
   return json.contains(field) && !json[field].is_null() ? text_field(json, field, where) : std::string();
@@ -25,7 +27,8 @@ std::pair<std::string, std::string> parse_merge(const Json& json, const std::str
   if (json.is_string()) {
     const auto& text = json.get_ref<const std::string&>();
     const std::size_t space = text.find(' ');
-    if (space != std::string::npos && text.find(' ', space + 1) == std::string::npos) return {text.substr(0, space), text.substr(space + 1)};
+    if (space != std::string::npos && text.find(' ', space + 1) == std::string::npos)
+      return {text.substr(0, space), text.substr(space + 1)};
   }
   fail_input("{}: merges: expected two tokens, got {}", where, json.dump());
 }
@@ -42,7 +45,8 @@ Bpe Bpe::parse(const Json& json, const std::string& where) {
   if (!vocabulary.is_object()) fail_input("{}: vocab: expected an object, got {}", where, json_type_name(vocabulary));
   bpe.vocabulary_.reserve(vocabulary.size());
   for (const auto& [token, id] : vocabulary.items()) {
-    if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() > kMaxId) fail_input("{}: vocab: {}: expected an id, got {}", where, token, id.dump());
+    if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() > kMaxId)
+      fail_input("{}: vocab: {}: expected an id, got {}", where, token, id.dump());
     bpe.vocabulary_.emplace(token, id.get<TokenId>());
   }
   bpe.prefix_ = optional_text(json, "continuing_subword_prefix", where);
@@ -135,7 +139,8 @@ void Bpe::encode(std::string_view word, TokenIds& ids) const {
   const auto consider = [&](std::int32_t left) {
     const std::int32_t right = left < 0 ? count : next[static_cast<std::size_t>(left)];
     if (right >= count) return;
-    if (const Merge* merge = find_merge(symbol(left), symbol(right))) queue.push({merge->rank, left, symbol(left), symbol(right), merge->id});
+    if (const Merge* merge = find_merge(symbol(left), symbol(right)))
+      queue.push({merge->rank, left, symbol(left), symbol(right), merge->id});
   };
   for (std::int32_t i = 0; i < count; ++i) consider(i);
   while (!queue.empty()) {

@@ -35,11 +35,14 @@ std::string_view default_system(ChatFormat format) {
 
 bool has_system(const Conversation& conversation) { return !conversation.empty() && conversation.front().role == "system"; }
 
-std::string chatml_turn(std::string_view role, std::string_view content) { return fmt::format("<|im_start|>{}\n{}<|im_end|>\n", role, content); }
+std::string chatml_turn(std::string_view role, std::string_view content) {
+  return fmt::format("<|im_start|>{}\n{}<|im_end|>\n", role, content);
+}
 
 std::string render_chatml(const ChatText& chat, const Conversation& conversation) {
   std::string text;
-  if (const std::string_view system = default_system(chat.format); !system.empty() && !has_system(conversation)) text = chatml_turn("system", system);
+  if (const std::string_view system = default_system(chat.format); !system.empty() && !has_system(conversation))
+    text = chatml_turn("system", system);
   for (const Message& message : conversation) text += chatml_turn(message.role, message.content);
   return text;
 }
@@ -48,7 +51,8 @@ std::string render_chatml(const ChatText& chat, const Conversation& conversation
 std::string render_qwen3(const Conversation& conversation) {
   std::size_t last_question = conversation.size() - 1;
   for (std::size_t i = 0; i < conversation.size(); ++i)
-    if (conversation[i].role == "user" && !(conversation[i].content.starts_with("<tool_response>") && conversation[i].content.ends_with("</tool_response>")))
+    if (conversation[i].role == "user" &&
+        !(conversation[i].content.starts_with("<tool_response>") && conversation[i].content.ends_with("</tool_response>")))
       last_question = i;
   std::string text;
   for (std::size_t i = 0; i < conversation.size(); ++i) {
@@ -65,7 +69,8 @@ std::string render_qwen3(const Conversation& conversation) {
       content = strip_newlines(content.substr(content.rfind("</think>") + 8), true, false);
     }
     const bool shows_thinking = i > last_question && (i + 1 == conversation.size() || !thinking.empty());
-    text += shows_thinking ? chatml_turn("assistant", fmt::format("<think>\n{}\n</think>\n\n{}", strip_newlines(thinking, true, true), strip_newlines(content, true, false)))
+    text += shows_thinking ? chatml_turn("assistant", fmt::format("<think>\n{}\n</think>\n\n{}", strip_newlines(thinking, true, true),
+                                                                  strip_newlines(content, true, false)))
                            : chatml_turn("assistant", content);
   }
   return text;
@@ -121,7 +126,8 @@ std::string render_mistral(const ChatText& chat, const Conversation& conversatio
 std::string render_gemma2(const ChatText& chat, const Conversation& conversation) {
   std::string text = chat.bos;
   for (const Message& message : conversation)
-    text += fmt::format("<start_of_turn>{}\n{}<end_of_turn>\n", message.role == "assistant" ? "model" : message.role, strip(message.content));
+    text +=
+        fmt::format("<start_of_turn>{}\n{}<end_of_turn>\n", message.role == "assistant" ? "model" : message.role, strip(message.content));
   return text;
 }
 
@@ -132,9 +138,11 @@ std::string render_zephyr(const ChatText& chat, const Conversation& conversation
 }
 
 std::string render_vicuna(const ChatText& chat, const Conversation& conversation) {
-  std::string text = has_system(conversation) ? conversation.front().content
-                                              : "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and "
-                                                "polite answers to the user's questions.";
+  std::string text =
+      has_system(conversation)
+          ? conversation.front().content
+          : "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and "
+            "polite answers to the user's questions.";
   text += " ";
   for (const Message& message : conversation) {
     if (message.role == "user") text += fmt::format("USER: {} ", message.content);
@@ -146,7 +154,8 @@ std::string render_vicuna(const ChatText& chat, const Conversation& conversation
 std::string render_hh(const ChatText& chat, const Conversation& conversation) {
   std::string text;
   for (const Message& message : conversation)
-    text += message.role == "system" ? message.content : fmt::format("\n\n{}: {}", message.role == "user" ? "Human" : "Assistant", message.content);
+    text += message.role == "system" ? message.content
+                                     : fmt::format("\n\n{}: {}", message.role == "user" ? "Human" : "Assistant", message.content);
   if (conversation.back().role == "assistant") text += chat.eos;
   return text;
 }

@@ -22,7 +22,8 @@ std::optional<ChatFormat> recognise_chatml(std::string_view jinja) {
   if (holds(jinja, "<think>")) return holds(jinja, "last_query_index") ? std::optional(ChatFormat::qwen3) : std::nullopt;
   if (holds(jinja, "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>")) return ChatFormat::smollm2;
   if (holds(jinja, "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.")) return ChatFormat::qwen2_5;
-  if (holds(jinja, "<|im_start|>system\nYou are a helpful assistant.<|im_end|>") || holds(jinja, "<|im_start|>system\\nYou are a helpful assistant.<|im_end|>") ||
+  if (holds(jinja, "<|im_start|>system\nYou are a helpful assistant.<|im_end|>") ||
+      holds(jinja, "<|im_start|>system\\nYou are a helpful assistant.<|im_end|>") ||
       holds(jinja, "<|im_start|>system\nYou are a helpful assistant<|im_end|>"))
     return holds(jinja, "assistant.<|im_end|>") ? std::optional(ChatFormat::qwen2) : std::nullopt;
   // Any other text of its own would be a default system message that is not known here.
@@ -32,7 +33,8 @@ std::optional<ChatFormat> recognise_chatml(std::string_view jinja) {
 
 std::optional<ChatFormat> recognise_inst(std::string_view jinja) {
   if (holds(jinja, "<<SYS>>")) return ChatFormat::llama2;
-  if (holds(jinja, "\"[INST] \" + message[\"content\"] + \"[/INST]\"") && holds(jinja, "\" \" + message[\"content\"]|trim + eos_token")) return ChatFormat::mistral_v3;
+  if (holds(jinja, "\"[INST] \" + message[\"content\"] + \"[/INST]\"") && holds(jinja, "\" \" + message[\"content\"]|trim + eos_token"))
+    return ChatFormat::mistral_v3;
   if (holds(jinja, "'[INST] ' + message['content'] + ' [/INST]'") &&
       (holds(jinja, "{{ message['content'] + eos_token}}") || holds(jinja, "{{ message['content'] + eos_token }}")))
     return ChatFormat::mistral;
@@ -77,11 +79,13 @@ bool takes_system(ChatFormat format) { return format != ChatFormat::mistral && f
 void check_order(ChatFormat format, const Conversation& conversation) {
   const std::string_view name = enum_name(format);
   const std::size_t first = conversation.front().role == "system" ? 1 : 0;
-  if (first == 1 && !takes_system(format)) fail_input("the chat template {} takes no system message; put it into the first user message", name);
+  if (first == 1 && !takes_system(format))
+    fail_input("the chat template {} takes no system message; put it into the first user message", name);
   if (!must_alternate(format)) return;
   for (std::size_t i = first; i < conversation.size(); ++i) {
     const char* expected = (i - first) % 2 == 0 ? "user" : "assistant";
-    if (conversation[i].role != expected) fail_input("message {}: the chat template {} expects role {}, got {}", i, name, expected, conversation[i].role);
+    if (conversation[i].role != expected)
+      fail_input("message {}: the chat template {} expects role {}, got {}", i, name, expected, conversation[i].role);
   }
 }
 
@@ -89,21 +93,26 @@ void check_order(ChatFormat format, const Conversation& conversation) {
 
 std::optional<ChatFormat> recognise_chat_template(std::string_view jinja) {
   if (holds(jinja, "<|im_start|>")) return recognise_chatml(jinja);
-  if (holds(jinja, "<|start_header_id|>") && holds(jinja, "<|eot_id|>")) return holds(jinja, "Cutting Knowledge Date") ? ChatFormat::llama3_1 : ChatFormat::llama3;
+  if (holds(jinja, "<|start_header_id|>") && holds(jinja, "<|eot_id|>"))
+    return holds(jinja, "Cutting Knowledge Date") ? ChatFormat::llama3_1 : ChatFormat::llama3;
   if (holds(jinja, "<start_of_turn>")) return holds(jinja, "System role not supported") ? std::optional(ChatFormat::gemma2) : std::nullopt;
   if (holds(jinja, "[INST]")) return recognise_inst(jinja);
-  if (holds(jinja, "<|user|>") && holds(jinja, "<|assistant|>") && holds(jinja, "eos_token") && !holds(jinja, "<|end|>")) return ChatFormat::zephyr;
+  if (holds(jinja, "<|user|>") && holds(jinja, "<|assistant|>") && holds(jinja, "eos_token") && !holds(jinja, "<|end|>"))
+    return ChatFormat::zephyr;
   return std::nullopt;
 }
 
-ChatTemplate::ChatTemplate(ChatFormat format, std::string bos, std::string eos) : format_(format), bos_(std::move(bos)), eos_(std::move(eos)) {}
+ChatTemplate::ChatTemplate(ChatFormat format, std::string bos, std::string eos)
+    : format_(format), bos_(std::move(bos)), eos_(std::move(eos)) {}
 
 std::optional<ChatTemplate> ChatTemplate::load(const std::string& directory, const Tokenizer& tokenizer, ChatFormat wanted) {
   if (wanted == ChatFormat::automatic) {
     const std::optional<std::string> text = load_template_text(directory);
     if (!text) return std::nullopt;
     const std::optional<ChatFormat> format = recognise_chat_template(*text);
-    if (!format) fail_input("{}: chat template: expected one of {}, got an unknown one; --chat-template names the one to use", directory, format_list());
+    if (!format)
+      fail_input("{}: chat template: expected one of {}, got an unknown one; --chat-template names the one to use", directory,
+                 format_list());
     wanted = *format;
   }
   const auto text_of = [&](std::optional<TokenId> id) { return id ? std::string(tokenizer.id_to_token(*id)) : std::string(); };

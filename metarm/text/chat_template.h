@@ -1,5 +1,6 @@
-// Chat templates of the supported families. Checkpoints carry Jinja programs; instead of an interpreter, metarm recognises the known ones by what they
-// contain and renders them natively, equal to `transformers`' apply_chat_template on conversations of system, user and assistant messages.
+// Chat templates of the supported families. Checkpoints carry Jinja programs; instead of an interpreter, metarm recognises the known ones
+// by what they contain and renders them natively, equal to `transformers`' apply_chat_template on conversations of system, user and
+// assistant messages.
 #pragma once
 
 #include <optional>
@@ -32,11 +33,11 @@ enum class ChatFormat {
 template <>
 struct EnumNames<ChatFormat> {
   static constexpr std::pair<ChatFormat, const char*> values[] = {
-      {ChatFormat::automatic, "auto"},   {ChatFormat::chatml, "chatml"},     {ChatFormat::smollm2, "smollm2"},
-      {ChatFormat::qwen2, "qwen2"},      {ChatFormat::qwen2_5, "qwen2.5"},   {ChatFormat::qwen3, "qwen3"},
-      {ChatFormat::llama2, "llama2"},    {ChatFormat::llama3, "llama3"},     {ChatFormat::llama3_1, "llama3.1"},
-      {ChatFormat::mistral, "mistral"},  {ChatFormat::mistral_v3, "mistral-v3"}, {ChatFormat::gemma2, "gemma2"},
-      {ChatFormat::zephyr, "zephyr"},    {ChatFormat::vicuna, "vicuna"},     {ChatFormat::hh, "hh"},
+      {ChatFormat::automatic, "auto"},  {ChatFormat::chatml, "chatml"},         {ChatFormat::smollm2, "smollm2"},
+      {ChatFormat::qwen2, "qwen2"},     {ChatFormat::qwen2_5, "qwen2.5"},       {ChatFormat::qwen3, "qwen3"},
+      {ChatFormat::llama2, "llama2"},   {ChatFormat::llama3, "llama3"},         {ChatFormat::llama3_1, "llama3.1"},
+      {ChatFormat::mistral, "mistral"}, {ChatFormat::mistral_v3, "mistral-v3"}, {ChatFormat::gemma2, "gemma2"},
+      {ChatFormat::zephyr, "zephyr"},   {ChatFormat::vicuna, "vicuna"},         {ChatFormat::hh, "hh"},
   };
 };
 
@@ -44,12 +45,14 @@ class ChatTemplate {
  public:
   // `bos` and `eos` are the texts of those tokens (templates print them).
   ChatTemplate(ChatFormat format, std::string bos, std::string eos);
-  // From a checkpoint directory: chat_template.jinja, chat_template.json or tokenizer_config.json's chat_template (text, or a list with one named `default`). `wanted` other than
-  // automatic overrides it. nullopt when the checkpoint has none; input error, naming --chat-template and its values, when it has one that is unknown.
+  // From a checkpoint directory: chat_template.jinja, chat_template.json or tokenizer_config.json's chat_template (text, or a list with one
+  // named `default`). `wanted` other than automatic overrides it. nullopt when the checkpoint has none; input error, naming --chat-template
+  // and its values, when it has one that is unknown.
   static std::optional<ChatTemplate> load(const std::string& directory, const Tokenizer& tokenizer, ChatFormat wanted);
 
   ChatFormat format() const { return format_; }
-  // The text of a conversation; with `add_generation_prompt`, also what opens the assistant's next turn. Input error for a role or an order that the template refuses.
+  // The text of a conversation; with `add_generation_prompt`, also what opens the assistant's next turn. Input error for a role or an order
+  // that the template refuses.
   std::string render(const Conversation& conversation, bool add_generation_prompt) const;
 
  private:

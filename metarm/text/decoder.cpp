@@ -41,7 +41,8 @@ DecoderStep parse_simple(const std::string& type, const Json& json, const std::s
     step.pattern = Pattern::parse(require_field(json, "pattern", where), where);
     step.content = text_field(json, "content", where);
   } else {
-    fail_input("{}: decoder: expected Sequence, ByteLevel, Metaspace, ByteFallback, Fuse, Strip, Replace or BPEDecoder, got {}", where, type);
+    fail_input("{}: decoder: expected Sequence, ByteLevel, Metaspace, ByteFallback, Fuse, Strip, Replace or BPEDecoder, got {}", where,
+               type);
   }
   return step;
 }

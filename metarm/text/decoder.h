@@ -14,15 +14,16 @@ enum class DecoderKind { byte_level, metaspace, byte_fallback, fuse, strip, repl
 
 struct DecoderStep {
   DecoderKind kind;
-  std::string content;             // strip: the character; replace: what comes in; metaspace: ▁; bpe: the word-end suffix
-  Pattern pattern;                 // replace
+  std::string content;               // strip: the character; replace: what comes in; metaspace: ▁; bpe: the word-end suffix
+  Pattern pattern;                   // replace
   std::int64_t start = 0, stop = 0;  // strip: how many at most
-  bool strips_first = false;       // metaspace: the first token's space was put there by the pre-tokenizer
+  bool strips_first = false;         // metaspace: the first token's space was put there by the pre-tokenizer
 };
 
 class Decoder {
  public:
-  static Decoder parse(const Json& json, const std::string& where);  // null: tokens joined by spaces. Input error that lists the supported kinds
+  static Decoder parse(const Json& json,
+                       const std::string& where);  // null: tokens joined by spaces. Input error that lists the supported kinds
   std::string apply(std::vector<std::string> tokens) const;
 
  private:

@@ -20,20 +20,22 @@ enum class Cut {
 struct PreTokenizer {
   const char* name;  // as tokenizer.ggml.pre has it
   Cut cut;
-  bool nfc;            // normalizes to NFC first
-  bool whole_words;    // a word that is a token is taken as it is, without merging
+  bool nfc;              // normalizes to NFC first
+  bool whole_words;      // a word that is a token is taken as it is, without merging
   bool starts_with_bos;  // where the file does not say
 };
 constexpr PreTokenizer kPreTokenizers[] = {
-    {"default", Cut::gpt2, false, false, false},     {"gpt-2", Cut::gpt2, false, false, false},    {"smollm", Cut::digits, false, false, false},
-    {"starcoder", Cut::digits, false, false, false}, {"llama-bpe", Cut::llama3, false, true, true}, {"qwen2", Cut::qwen2, true, false, false},
+    {"default", Cut::gpt2, false, false, false},   {"gpt-2", Cut::gpt2, false, false, false},
+    {"smollm", Cut::digits, false, false, false},  {"starcoder", Cut::digits, false, false, false},
+    {"llama-bpe", Cut::llama3, false, true, true}, {"qwen2", Cut::qwen2, true, false, false},
     {"olmo", Cut::gpt2, true, false, false},
 };
 
 const PreTokenizer& find_pre_tokenizer(const GgufFile& file) {
   constexpr const char* key = "tokenizer.ggml.pre";
   const std::string_view architecture = file.text("general.architecture").value_or("");
-  if (architecture == "gptneox") return kPreTokenizers[std::size(kPreTokenizers) - 1];  // its files say "default"; OLMo took over its tokenizer
+  if (architecture == "gptneox")
+    return kPreTokenizers[std::size(kPreTokenizers) - 1];  // its files say "default"; OLMo took over its tokenizer
   // Files from before the key was introduced; only GPT-2's own are sure to be cut GPT-2's way.
   const std::string_view name = file.text(key).value_or(architecture == "gpt2" ? "gpt-2" : "none");
   std::string known;
@@ -48,7 +50,9 @@ Json byte_level(bool add_prefix_space, bool use_regex) {
   return {{"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}, {"trim_offsets", true}, {"use_regex", use_regex}};
 }
 
-Json split_by(const char* pattern) { return {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}}; }
+Json split_by(const char* pattern) {
+  return {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
+}
 
 Json sequence(const char* members, Json list) { return {{"type", "Sequence"}, {members, std::move(list)}}; }
 
@@ -56,13 +60,22 @@ Json byte_level_pre_tokenizer(Cut cut, bool add_prefix_space) {
   switch (cut) {
     case Cut::gpt2: return byte_level(add_prefix_space, true);
     case Cut::digits:
-      return sequence("pretokenizers", Json::array({{{"type", "Digits"}, {"individual_digits", true}}, byte_level(add_prefix_space, true)}));
+      return sequence("pretokenizers",
+                      Json::array({{{"type", "Digits"}, {"individual_digits", true}}, byte_level(add_prefix_space, true)}));
     case Cut::llama3:
-      return sequence("pretokenizers", Json::array({split_by(R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
-                                                    byte_level(add_prefix_space, false)}));
+      return sequence(
+          "pretokenizers",
+          Json::array(
+              {split_by(
+                   R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
+               byte_level(add_prefix_space, false)}));
     case Cut::qwen2:
-      return sequence("pretokenizers", Json::array({split_by(R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
-                                                    byte_level(add_prefix_space, false)}));
+      return sequence(
+          "pretokenizers",
+          Json::array(
+              {split_by(
+                   R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
+               byte_level(add_prefix_space, false)}));
   }
   fail_internal("unknown pre-tokenizer");
 }
@@ -75,8 +88,16 @@ Json bpe_model(const GgufVocabulary& vocabulary) {
     has_bytes = has_bytes || vocabulary.kinds[id] == GgufTokenKind::byte;
   }
   for (const auto& [left, right] : vocabulary.merges) merges.push_back({left, right});
-  return {{"type", "BPE"},           {"dropout", nullptr},  {"unk_token", nullptr},      {"continuing_subword_prefix", nullptr}, {"end_of_word_suffix", nullptr},
-          {"fuse_unk", !vocabulary.byte_level}, {"byte_fallback", has_bytes}, {"ignore_merges", false}, {"vocab", std::move(tokens)},          {"merges", std::move(merges)}};
+  return {{"type", "BPE"},
+          {"dropout", nullptr},
+          {"unk_token", nullptr},
+          {"continuing_subword_prefix", nullptr},
+          {"end_of_word_suffix", nullptr},
+          {"fuse_unk", !vocabulary.byte_level},
+          {"byte_fallback", has_bytes},
+          {"ignore_merges", false},
+          {"vocab", std::move(tokens)},
+          {"merges", std::move(merges)}};
 }
 
 void describe_byte_level(const GgufFile& file, const GgufVocabulary& vocabulary, Json& json) {
@@ -107,8 +128,8 @@ void describe_sentencepiece(const GgufFile& file, const GgufVocabulary& vocabula
 
 bool is_special(const GgufVocabulary& vocabulary, std::size_t id) {
   const auto is = [id](const std::optional<std::int64_t>& role) { return role == static_cast<std::int64_t>(id); };
-  return vocabulary.kinds[id] == GgufTokenKind::control || vocabulary.kinds[id] == GgufTokenKind::unknown || is(vocabulary.bos) || is(vocabulary.eos) ||
-         is(vocabulary.pad) || is(vocabulary.unk);
+  return vocabulary.kinds[id] == GgufTokenKind::control || vocabulary.kinds[id] == GgufTokenKind::unknown || is(vocabulary.bos) ||
+         is(vocabulary.eos) || is(vocabulary.pad) || is(vocabulary.unk);
 }
 
 // Gemma's runs of spaces are user-defined, but its merges build them from what normalization makes of a text.
@@ -120,7 +141,13 @@ Json added_tokens(const GgufVocabulary& vocabulary) {
     const std::string& token = vocabulary.tokens[id];
     const bool special = is_special(vocabulary, id);
     if (token.empty() || !(special || (vocabulary.kinds[id] == GgufTokenKind::user_defined && !is_respelled(vocabulary, token)))) continue;
-    added.push_back({{"id", id}, {"content", token}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", special}});
+    added.push_back({{"id", id},
+                     {"content", token},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", special}});
   }
   return added;
 }
@@ -136,7 +163,8 @@ Ends find_ends(const GgufFile& file, const GgufVocabulary& vocabulary) {
     if (add && !id) fail_input("{}: {}: expected an id for the token to add, got none", file.where(), key);
     return add;
   };
-  return {wanted("tokenizer.ggml.add_bos_token", vocabulary.bos, by_default), wanted("tokenizer.ggml.add_eos_token", vocabulary.eos, false)};
+  return {wanted("tokenizer.ggml.add_bos_token", vocabulary.bos, by_default),
+          wanted("tokenizer.ggml.add_eos_token", vocabulary.eos, false)};
 }
 
 Json post_processor(const GgufVocabulary& vocabulary, Ends ends) {

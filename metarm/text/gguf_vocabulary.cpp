@@ -36,9 +36,11 @@ void load_kinds(const GgufFile& file, GgufVocabulary& vocabulary) {
   vocabulary.kinds.assign(vocabulary.tokens.size(), GgufTokenKind::normal);
   const auto* kinds = file.integers(key);
   if (kinds == nullptr) return;
-  if (kinds->size() != vocabulary.tokens.size()) fail_input("{}: {}: expected {} values, one a token, got {}", file.where(), key, vocabulary.tokens.size(), kinds->size());
+  if (kinds->size() != vocabulary.tokens.size())
+    fail_input("{}: {}: expected {} values, one a token, got {}", file.where(), key, vocabulary.tokens.size(), kinds->size());
   for (std::size_t id = 0; id < kinds->size(); ++id) {
-    if ((*kinds)[id] < 1 || (*kinds)[id] > 6) fail_input("{}: {}: expected kinds from 1 to 6, got {} for token {}", file.where(), key, (*kinds)[id], id);
+    if ((*kinds)[id] < 1 || (*kinds)[id] > 6)
+      fail_input("{}: {}: expected kinds from 1 to 6, got {} for token {}", file.where(), key, (*kinds)[id], id);
     vocabulary.kinds[id] = static_cast<GgufTokenKind>((*kinds)[id]);
   }
 }
@@ -76,7 +78,9 @@ void load_merges(const GgufFile& file, const std::vector<std::string_view>& merg
   }
 }
 
-bool is_part_of_text(GgufTokenKind kind) { return kind != GgufTokenKind::control && kind != GgufTokenKind::unknown && kind != GgufTokenKind::byte; }
+bool is_part_of_text(GgufTokenKind kind) {
+  return kind != GgufTokenKind::control && kind != GgufTokenKind::unknown && kind != GgufTokenKind::byte;
+}
 
 struct ScoredMerge {
   double score;
@@ -92,7 +96,8 @@ void append_merges_of(std::size_t id, double score, const Ids& ids, const GgufVo
   for (std::size_t cut = 1, left_length = 1; cut < token.size(); ++cut) {
     if (!is_start(token[cut])) continue;
     const auto left = ids.find(token.substr(0, cut)), right = ids.find(token.substr(cut));
-    if (left != ids.end() && right != ids.end() && is_part_of_text(vocabulary.kinds[left->second]) && is_part_of_text(vocabulary.kinds[right->second]))
+    if (left != ids.end() && right != ids.end() && is_part_of_text(vocabulary.kinds[left->second]) &&
+        is_part_of_text(vocabulary.kinds[right->second]))
       merges.push_back({score, left_length, length - left_length, left->second, right->second});
     ++left_length;
   }
@@ -100,16 +105,19 @@ void append_merges_of(std::size_t id, double score, const Ids& ids, const GgufVo
             [](const ScoredMerge& a, const ScoredMerge& b) { return std::tie(a.left, a.right) < std::tie(b.left, b.right); });
 }
 
-// SentencePiece keeps no merges: a pair merges the earlier, the higher the score of what it makes. Gemma's scores say nothing about that; its ids do.
+// SentencePiece keeps no merges: a pair merges the earlier, the higher the score of what it makes. Gemma's scores say nothing about that;
+// its ids do.
 void rebuild_merges(const GgufFile& file, const Ids& ids, GgufVocabulary& vocabulary) {
   const auto* scores = file.numbers(kScoresKey);
   const std::size_t count = vocabulary.tokens.size();
-  if (!vocabulary.gemma && (scores == nullptr || scores->size() != count)) fail_input("{}: {}: expected {} values, one a token, got {}", file.where(), kScoresKey, count, scores ? scores->size() : 0);
+  if (!vocabulary.gemma && (scores == nullptr || scores->size() != count))
+    fail_input("{}: {}: expected {} values, one a token, got {}", file.where(), kScoresKey, count, scores ? scores->size() : 0);
   std::vector<ScoredMerge> merges;
   for (std::size_t id = 0; id < count; ++id) {
     if (!is_part_of_text(vocabulary.kinds[id])) continue;
     if (vocabulary.tokens[id].size() > kMaxTokenBytes)
-      fail_input("{}: {}: expected tokens of at most {} bytes, got {} for token {}", file.where(), kTokensKey, kMaxTokenBytes, vocabulary.tokens[id].size(), id);
+      fail_input("{}: {}: expected tokens of at most {} bytes, got {} for token {}", file.where(), kTokensKey, kMaxTokenBytes,
+                 vocabulary.tokens[id].size(), id);
     const double score = vocabulary.gemma ? -static_cast<double>(id) : (*scores)[id];
     if (!(score == score)) fail_input("{}: {}: expected numbers, got NaN for token {}", file.where(), kScoresKey, id);
     append_merges_of(id, score, ids, vocabulary, merges);

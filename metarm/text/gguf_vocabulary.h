@@ -23,8 +23,8 @@ struct GgufVocabulary {
   std::optional<std::int64_t> bos, eos, pad, unk;
 };
 
-// Input errors `file: tokenizer.ggml....: ...` for what is missing, out of range, not UTF-8 or twice, for merges of unknown tokens, and for models other than gpt2 (byte-level) and
-// llama (SentencePiece's byte-pair encoding).
+// Input errors `file: tokenizer.ggml....: ...` for what is missing, out of range, not UTF-8 or twice, for merges of unknown tokens, and for
+// models other than gpt2 (byte-level) and llama (SentencePiece's byte-pair encoding).
 GgufVocabulary load_gguf_vocabulary(const GgufFile& file);
 
 }  // namespace metarm

@@ -1,8 +1,8 @@
 #include "metarm/text/normalizer.h"
 
+#include <fmt/format.h>
 #include <unicode/locid.h>
 #include <unicode/normalizer2.h>
-#include <fmt/format.h>
 #include <unicode/uchar.h>
 #include <unicode/uniset.h>
 #include <unicode/unistr.h>
@@ -46,7 +46,8 @@ void parse_into(std::vector<NormalizerStep>& steps, const Json& json, const std:
     step.pattern = Pattern::parse(require_field(json, "pattern", where), where);
     step.content = text_field(json, "content", where);
   } else {
-    fail_input("{}: normalizer: expected Sequence, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Prepend or Replace, got {}", where, type);
+    fail_input("{}: normalizer: expected Sequence, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Prepend or Replace, got {}", where,
+               type);
   }
 }
 

@@ -15,8 +15,8 @@ enum class NormalizerKind { nfc, nfd, nfkc, nfkd, lowercase, strip, strip_accent
 
 struct NormalizerStep {
   NormalizerKind kind;
-  std::string content;          // prepend, replace
-  Pattern pattern;              // replace
+  std::string content;             // prepend, replace
+  Pattern pattern;                 // replace
   bool left = true, right = true;  // strip
 };
 

@@ -12,7 +12,8 @@ namespace metarm {
 namespace {
 
 // Unicode's white space, as Oniguruma's \s has it: PCRE2's lacks U+0085 and has U+180E.
-constexpr const char* kSpaces = "\\x{09}-\\x{0d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
+constexpr const char* kSpaces =
+    "\\x{09}-\\x{0d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
 
 std::string to_pcre2(const std::string& expression) {
   std::string out;
@@ -54,7 +55,8 @@ Pattern Pattern::regex(const std::string& expression, const std::string& where) 
   int error = 0;
   PCRE2_SIZE offset = 0;
   auto compiled = std::make_shared<Compiled>();
-  compiled->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &error, &offset, nullptr);
+  compiled->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                                 PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &error, &offset, nullptr);
   if (compiled->code == nullptr) {
     char message[200] = {};
     pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR*>(message), sizeof message);
@@ -86,11 +88,15 @@ std::vector<Piece> Pattern::cut(std::string_view text) const {
   std::vector<Piece> pieces;
   if (regex_ == nullptr) {
     if (!literal_.empty())
-      for (std::size_t at = text.find(literal_); at != std::string_view::npos; at = text.find(literal_, at + literal_.size())) add_match(pieces, at, at + literal_.size());
+      for (std::size_t at = text.find(literal_); at != std::string_view::npos; at = text.find(literal_, at + literal_.size()))
+        add_match(pieces, at, at + literal_.size());
   } else {
-    const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(pcre2_match_data_create_from_pattern(regex_->code, nullptr), pcre2_match_data_free);
+    const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(
+        pcre2_match_data_create_from_pattern(regex_->code, nullptr), pcre2_match_data_free);
     for (std::size_t from = 0; from < text.size();) {
-      if (pcre2_match(regex_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, PCRE2_NO_UTF_CHECK, data.get(), nullptr) <= 0) break;
+      if (pcre2_match(regex_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, PCRE2_NO_UTF_CHECK, data.get(),
+                      nullptr) <= 0)
+        break;
       const PCRE2_SIZE* span = pcre2_get_ovector_pointer(data.get());
       if (span[1] > span[0]) add_match(pieces, span[0], span[1]);
       from = span[1] > span[0] ? span[1] : span[1] + 1;
@@ -125,7 +131,8 @@ std::vector<std::string_view> split_pieces(std::string_view text, std::vector<Pi
   bool previous_match = false;
   for (const Piece& piece : pieces) {
     bool join = false;
-    if (behavior == SplitBehavior::merged_with_previous || behavior == SplitBehavior::merged_with_next) join = piece.match && !previous_match;
+    if (behavior == SplitBehavior::merged_with_previous || behavior == SplitBehavior::merged_with_next)
+      join = piece.match && !previous_match;
     if (behavior == SplitBehavior::contiguous) join = piece.match == previous_match;
     if (join && !merged.empty()) {
       merged.back().begin = std::min(merged.back().begin, piece.begin);

@@ -9,7 +9,8 @@ namespace {
 constexpr int kMaxNesting = 32;
 
 void append_special(TokenIds& ids, const Json& specials, const std::string& name, const std::string& where) {
-  if (!specials.is_object() || !specials.contains(name)) fail_input("{}: post_processor: special_tokens: expected {}, got none", where, name);
+  if (!specials.is_object() || !specials.contains(name))
+    fail_input("{}: post_processor: special_tokens: expected {}, got none", where, name);
   const Json& listed = require_field(specials[name], "ids", where);
   for (const Json& id : listed) {
     if (!id.is_number_integer()) fail_input("{}: post_processor: {}: expected token ids, got {}", where, name, id.dump());
@@ -25,7 +26,8 @@ void parse_template(PostProcessor& processor, const Json& json, const std::strin
     if (piece.is_object() && piece.contains("Sequence")) {
       after = true;
     } else if (piece.is_object() && piece.contains("SpecialToken")) {
-      append_special(after ? processor.after : processor.before, require_field(json, "special_tokens", where), text_field(piece["SpecialToken"], "id", where), where);
+      append_special(after ? processor.after : processor.before, require_field(json, "special_tokens", where),
+                     text_field(piece["SpecialToken"], "id", where), where);
     } else {
       fail_input("{}: post_processor: single: expected Sequence or SpecialToken, got {}", where, piece.dump());
     }
@@ -35,7 +37,8 @@ void parse_template(PostProcessor& processor, const Json& json, const std::strin
 
 TokenId pair_id(const Json& json, const char* field, const std::string& where) {
   const Json& pair = require_field(json, field, where);
-  if (!pair.is_array() || pair.size() != 2 || !pair[1].is_number_integer()) fail_input("{}: post_processor: {}: expected a token and its id, got {}", where, field, pair.dump());
+  if (!pair.is_array() || pair.size() != 2 || !pair[1].is_number_integer())
+    fail_input("{}: post_processor: {}: expected a token and its id, got {}", where, field, pair.dump());
   return pair[1].get<TokenId>();
 }
 
@@ -51,7 +54,8 @@ void parse_into(PostProcessor& processor, const Json& json, const std::string& w
     if (nesting > kMaxNesting) fail_input("{}: expected at most {} nested sequences", where, kMaxNesting);
     for (const Json& inner : require_field(json, "processors", where)) parse_into(processor, inner, where, nesting + 1);
   } else if (type != "ByteLevel") {  // ByteLevel moves offsets only
-    fail_input("{}: post_processor: expected Sequence, TemplateProcessing, ByteLevel, BertProcessing or RobertaProcessing, got {}", where, type);
+    fail_input("{}: post_processor: expected Sequence, TemplateProcessing, ByteLevel, BertProcessing or RobertaProcessing, got {}", where,
+               type);
   }
 }
 

@@ -53,7 +53,9 @@ PreTokenizerStep parse_simple(const std::string& type, const Json& json, const s
   } else if (type == "Metaspace") {
     step = parse_metaspace(json, where);
   } else {
-    fail_input("{}: pre_tokenizer: expected Sequence, ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Punctuation or Metaspace, got {}", where, type);
+    fail_input(
+        "{}: pre_tokenizer: expected Sequence, ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Punctuation or Metaspace, got {}",
+        where, type);
   }
   return step;
 }
@@ -90,7 +92,8 @@ std::vector<std::string> apply_byte_level(const PreTokenizerStep& step, std::str
   if (step.add_prefix_space && !text.starts_with(' ')) text = ' ' + text;
   if (!step.use_regex) return {to_byte_level(text)};
   std::vector<std::string> words;
-  for (const std::string_view word : split_pieces(text, step.pattern.cut(text), SplitBehavior::isolated)) words.push_back(to_byte_level(word));
+  for (const std::string_view word : split_pieces(text, step.pattern.cut(text), SplitBehavior::isolated))
+    words.push_back(to_byte_level(word));
   return words;
 }
 
@@ -118,7 +121,8 @@ std::vector<std::string> apply_step(const PreTokenizerStep& step, std::string te
       return to_strings(split_pieces(text, std::move(pieces), SplitBehavior::removed));
     }
     case PreTokenizerKind::digits:
-      return to_strings(split_pieces(text, cut_by(text, is_numeric), step.individual_digits ? SplitBehavior::isolated : SplitBehavior::contiguous));
+      return to_strings(
+          split_pieces(text, cut_by(text, is_numeric), step.individual_digits ? SplitBehavior::isolated : SplitBehavior::contiguous));
     case PreTokenizerKind::whitespace_split: return to_strings(split_pieces(text, cut_by(text, is_whitespace), SplitBehavior::removed));
     case PreTokenizerKind::punctuation: return to_strings(split_pieces(text, cut_by(text, is_punctuation), step.behavior));
   }

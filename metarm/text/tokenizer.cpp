@@ -26,7 +26,7 @@ struct Tokenizer::Impl {
   SpecialTokens special;
   std::vector<std::string> tokens;  // by id
   std::unordered_set<TokenId> special_ids;
-  Vocabulary ids;                   // of all tokens, added ones first
+  Vocabulary ids;  // of all tokens, added ones first
 
   void encode_plain(std::string_view text, bool first, TokenIds& out) const {
     const std::string normalized = normalizer.apply(text);
@@ -35,7 +35,9 @@ struct Tokenizer::Impl {
         out.push_back(*section.token);
         continue;
       }
-      for (const std::string& word : pre_tokenizer.apply(normalized.substr(section.begin, section.end - section.begin), first && section.begin == 0)) bpe.encode(word, out);
+      for (const std::string& word :
+           pre_tokenizer.apply(normalized.substr(section.begin, section.end - section.begin), first && section.begin == 0))
+        bpe.encode(word, out);
     }
   }
 
@@ -102,7 +104,8 @@ std::optional<TokenId> config_id(const Json& config, const char* field) {
 
 Tokenizer Tokenizer::load(const std::string& directory) {
   const fs::path path = fs::path(directory) / "tokenizer.json";
-  if (!fs::exists(path)) fail_input("{}: expected tokenizer.json, got none; save the tokenizer as a fast one (save_pretrained does)", directory);
+  if (!fs::exists(path))
+    fail_input("{}: expected tokenizer.json, got none; save the tokenizer as a fast one (save_pretrained does)", directory);
   Tokenizer tokenizer = parse(read_file(path.string()), path.string());
   const std::vector<Json> configs = load_configs(directory);
   const fs::path model = fs::path(directory) / "config.json";
@@ -113,7 +116,8 @@ Tokenizer Tokenizer::load(const std::string& directory) {
         if (const auto id = tokenizer.token_to_id(*text)) return id;
     return config_id(model_config, id_field);
   };
-  tokenizer.impl_->special = {find("bos_token", "bos_token_id"), find("eos_token", "eos_token_id"), find("pad_token", "pad_token_id"), find("unk_token", "unk_token_id")};
+  tokenizer.impl_->special = {find("bos_token", "bos_token_id"), find("eos_token", "eos_token_id"), find("pad_token", "pad_token_id"),
+                              find("unk_token", "unk_token_id")};
   return tokenizer;
 }
 
@@ -148,7 +152,8 @@ std::optional<TokenId> Tokenizer::token_to_id(std::string_view token) const {
 }
 
 std::string_view Tokenizer::id_to_token(TokenId id) const {
-  return id >= 0 && static_cast<std::size_t>(id) < impl_->tokens.size() ? std::string_view(impl_->tokens[static_cast<std::size_t>(id)]) : std::string_view();
+  return id >= 0 && static_cast<std::size_t>(id) < impl_->tokens.size() ? std::string_view(impl_->tokens[static_cast<std::size_t>(id)])
+                                                                        : std::string_view();
 }
 
 bool Tokenizer::is_special(TokenId id) const { return impl_->special_ids.contains(id); }

@@ -40,7 +40,9 @@ UChar32 icu(char32_t c) { return static_cast<UChar32>(c); }
 
 bool is_numeric(char32_t c) { return (U_GET_GC_MASK(icu(c)) & U_GC_N_MASK) != 0; }
 bool is_whitespace(char32_t c) { return u_isUWhiteSpace(icu(c)) != 0; }
-bool is_punctuation(char32_t c) { return c < 0x80 ? c > 0x20 && c < 0x7F && u_isalnum(icu(c)) == 0 : (U_GET_GC_MASK(icu(c)) & U_GC_P_MASK) != 0; }
+bool is_punctuation(char32_t c) {
+  return c < 0x80 ? c > 0x20 && c < 0x7F && u_isalnum(icu(c)) == 0 : (U_GET_GC_MASK(icu(c)) & U_GC_P_MASK) != 0;
+}
 bool is_word(char32_t c) {
   return u_hasBinaryProperty(icu(c), UCHAR_ALPHABETIC) != 0 || (U_GET_GC_MASK(icu(c)) & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK)) != 0 ||
          u_hasBinaryProperty(icu(c), UCHAR_JOIN_CONTROL) != 0;

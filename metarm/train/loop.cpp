@@ -27,7 +27,8 @@ std::int64_t peak_memory_bytes() {
 
 class Loop {
  public:
-  Loop(RewardSetup& setup, const Objective& objective, const TrainingOptions& training, const ScoringOptions& scoring, RunDirectory& run, Log& log)
+  Loop(RewardSetup& setup, const Objective& objective, const TrainingOptions& training, const ScoringOptions& scoring, RunDirectory& run,
+       Log& log)
       : setup_(setup),
         objective_(objective),
         training_(training),
@@ -38,8 +39,9 @@ class Loop {
         state_(optimizer_.state()),
         gradient_(at::zeros_like(setup.trainable->master().flat())) {
     state_.insert(state_.end(), objective.state.begin(), objective.state.end());
-    total_steps_ = training.max_steps > 0 ? training.max_steps
-                                          : static_cast<std::int64_t>(std::ceil(training.epochs * static_cast<double>(objective.steps_per_epoch)));
+    total_steps_ = training.max_steps > 0
+                       ? training.max_steps
+                       : static_cast<std::int64_t>(std::ceil(training.epochs * static_cast<double>(objective.steps_per_epoch)));
   }
 
   TrainingSummary run() {
@@ -91,8 +93,8 @@ class Loop {
     figures["peak_memory_bytes"] = peak_memory_bytes();
     run_.record(step + 1, figures);
     log_.progress("training", step + 1, total_steps_,
-                  fmt::format("loss {:.3f}, accuracy {:.3f}, {:.2f} pairs/s", figures["loss"].get<double>(), figures["accuracy"].get<double>(),
-                              figures["pairs_per_s"].get<double>()));
+                  fmt::format("loss {:.3f}, accuracy {:.3f}, {:.2f} pairs/s", figures["loss"].get<double>(),
+                              figures["accuracy"].get<double>(), figures["pairs_per_s"].get<double>()));
     summary_.last = std::move(figures);
   }
 
@@ -114,8 +116,8 @@ class Loop {
                        {"eval_loss", statistics.loss},
                        {"eval_margin", statistics.mean_margin},
                        {"eval_reward_deviation", statistics.reward_deviation}});
-    log_.info(fmt::format("step {}: accuracy {:.3f} [{:.3f}, {:.3f}] on {} held-out pairs, loss {:.3f}", step, statistics.accuracy, statistics.accuracy_interval.low,
-                          statistics.accuracy_interval.high, statistics.pairs, statistics.loss));
+    log_.info(fmt::format("step {}: accuracy {:.3f} [{:.3f}, {:.3f}] on {} held-out pairs, loss {:.3f}", step, statistics.accuracy,
+                          statistics.accuracy_interval.low, statistics.accuracy_interval.high, statistics.pairs, statistics.loss));
     summary_.evaluation = statistics;
   }
 
@@ -136,7 +138,8 @@ class Loop {
 
 }  // namespace
 
-TrainingSummary run_training(RewardSetup& setup, const Objective& objective, const TrainingOptions& training, const ScoringOptions& scoring, RunDirectory& run, Log& log) {
+TrainingSummary run_training(RewardSetup& setup, const Objective& objective, const TrainingOptions& training, const ScoringOptions& scoring,
+                             RunDirectory& run, Log& log) {
   return Loop(setup, objective, training, scoring, run, log).run();
 }
 

@@ -13,8 +13,8 @@ namespace metarm {
 
 struct Objective {
   std::int64_t steps_per_epoch = 1;
-  // Adds the gradient of step `step` (from 0) at the master weights to `gradient`, zeros of [total], and returns figures to record: at least loss, accuracy, pairs, tokens. A function of
-  // the step and the weights alone, so that a resumed run repeats it.
+  // Adds the gradient of step `step` (from 0) at the master weights to `gradient`, zeros of [total], and returns figures to record: at
+  // least loss, accuracy, pairs, tokens. A function of the step and the weights alone, so that a resumed run repeats it.
   std::function<Json(std::int64_t step, at::Tensor& gradient)> add_gradient;
   NamedTensors state;  // what else a resumed run needs
 };
@@ -27,7 +27,9 @@ struct TrainingSummary {
   std::optional<PairStatistics> evaluation;
 };
 
-// Runs to the end from the run's last checkpoint, writes the finished model and removes nothing. A step whose gradient is not finite is skipped and counted; ten in a row are an error.
-TrainingSummary run_training(RewardSetup& setup, const Objective& objective, const TrainingOptions& training, const ScoringOptions& scoring, RunDirectory& run, Log& log);
+// Runs to the end from the run's last checkpoint, writes the finished model and removes nothing. A step whose gradient is not finite is
+// skipped and counted; ten in a row are an error.
+TrainingSummary run_training(RewardSetup& setup, const Objective& objective, const TrainingOptions& training, const ScoringOptions& scoring,
+                             RunDirectory& run, Log& log);
 
 }  // namespace metarm

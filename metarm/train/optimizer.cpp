@@ -10,7 +10,8 @@ constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
 
 }  // namespace
 
-Optimizer::Optimizer(OptimizerKind kind, const FlatTensors& weights, double weight_decay) : kind_(kind), weights_(weights), weight_decay_(weight_decay) {
+Optimizer::Optimizer(OptimizerKind kind, const FlatTensors& weights, double weight_decay)
+    : kind_(kind), weights_(weights), weight_decay_(weight_decay) {
   if (kind == OptimizerKind::adamw)
     for (const char* name : {"adamw.first_moment", "adamw.second_moment"}) state_.emplace_back(name, at::zeros_like(weights.flat()));
 }
@@ -38,7 +39,8 @@ void Optimizer::apply_adamw(const at::Tensor& gradient, double lr, std::int64_t 
       step_of.push_back(steps);
     }
     if (!weights.empty())
-      at::_fused_adamw_(weights, gradients, first, second, {}, step_of, lr, kBeta1, kBeta2, decay ? weight_decay_ : 0.0, kEpsilon, false, false);
+      at::_fused_adamw_(weights, gradients, first, second, {}, step_of, lr, kBeta1, kBeta2, decay ? weight_decay_ : 0.0, kEpsilon, false,
+                        false);
   }
 }
 

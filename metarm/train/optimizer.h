@@ -15,8 +15,8 @@ namespace metarm {
 
 class Optimizer {
  public:
-  // `weights` is moved in place and must outlive this. Weight decay is decoupled in AdamW, added to the gradient in SGD, and concerns tensors with
-  // `decay` only.
+  // `weights` is moved in place and must outlive this. Weight decay is decoupled in AdamW, added to the gradient in SGD, and concerns
+  // tensors with `decay` only.
   Optimizer(OptimizerKind kind, const FlatTensors& weights, double weight_decay);
 
   // One step with a gradient, float32 [total]; `step` counts from 0.

@@ -35,7 +35,8 @@ PairwiseFigures PairwiseStep::backward(const RewardSetup& setup, std::span<const
       margins.push_back(static_cast<float>(pair.margin));
       weights.push_back(static_cast<float>(pair.weight));
     }
-    const ForwardOptions forward{dropout, derive_seed(seed, "dropout", static_cast<std::uint64_t>(step), microbatch++), gradient_checkpointing, false};
+    const ForwardOptions forward{dropout, derive_seed(seed, "dropout", static_cast<std::uint64_t>(step), microbatch++),
+                                 gradient_checkpointing, false};
     const at::Tensor reward_B2 = batch_rewards(reward_model, batch, forward).view({-1, 2});
     const at::Tensor chosen_B = reward_B2.select(1, 0), rejected_B = reward_B2.select(1, 1);
     const at::Tensor loss = pairwise_losses(chosen_B, rejected_B, column(margins, sums.device()), column(weights, sums.device()),
@@ -54,8 +55,8 @@ PairwiseFigures PairwiseStep::backward(const RewardSetup& setup, std::span<const
 }
 
 PairwiseStep make_pairwise_step(const TrainingOptions& training, const ScoringOptions& scoring, const CommonOptions& common) {
-  return {training.label_smoothing,         training.center_rewards_coefficient, training.dropout,
-          training.gradient_checkpointing, scoring.tokens_per_batch,            static_cast<std::uint64_t>(common.seed)};
+  return {training.label_smoothing, training.center_rewards_coefficient,    training.dropout, training.gradient_checkpointing,
+          scoring.tokens_per_batch, static_cast<std::uint64_t>(common.seed)};
 }
 
 }  // namespace metarm

@@ -35,15 +35,18 @@ void log_skipped(const BadRowReport& report, Log& log) {
   for (const std::string& error : report.first_errors) log.warn("left out: " + error);
 }
 
-std::vector<EncodedPair> load_pairs(const std::vector<std::string>& files, const char* option, Encoder& encoder, const ScoringOptions& scoring, Log& log) {
+std::vector<EncodedPair> load_pairs(const std::vector<std::string>& files, const char* option, Encoder& encoder,
+                                    const ScoringOptions& scoring, Log& log) {
   const Rows<Pair> rows = read_pairs(files, scoring.bad_rows());
   log_skipped(rows.report, log);
   std::vector<EncodedPair> pairs = encoder.pairs(rows.rows);
-  if (pairs.empty()) fail_input("{}: expected pairs that fit in --max-length {}, got none of {}", option, scoring.max_length, rows.rows.size());
+  if (pairs.empty())
+    fail_input("{}: expected pairs that fit in --max-length {}, got none of {}", option, scoring.max_length, rows.rows.size());
   return pairs;
 }
 
-RewardSetup make_reward_setup(const SetupOptions& options, const TrainingOptions& training, const ScoringOptions& scoring, const CommonOptions& common, Log& log) {
+RewardSetup make_reward_setup(const SetupOptions& options, const TrainingOptions& training, const ScoringOptions& scoring,
+                              const CommonOptions& common, Log& log) {
   const at::Device device = resolve_device(common);
   const at::ScalarType compute = resolve_dtype(common, device, Work::training);
   const bool lora = training.lora_rank > 0;
@@ -56,7 +59,8 @@ RewardSetup make_reward_setup(const SetupOptions& options, const TrainingOptions
   for (const std::string& note : encoder.report().notes()) log.info(note);
 
   const auto seed = static_cast<std::uint64_t>(common.seed);
-  setup.loaded = load_reward_model(options.model, lora ? compute : at::kFloat, device, options.missing_head, seed, scoring.fixed_pooling(), log);
+  setup.loaded =
+      load_reward_model(options.model, lora ? compute : at::kFloat, device, options.missing_head, seed, scoring.fixed_pooling(), log);
   RewardModel& reward_model = setup.loaded.reward_model;
   if (lora && !training.merge_lora) check_adapter_base(setup.loaded.config);
   if (lora) setup.lora = make_lora(reward_model.model.spec, training.lora());
@@ -74,7 +78,8 @@ void save_trained(const RewardSetup& setup, const std::string& folder, bool merg
   if (!setup.lora) return save_reward_model(folder, trained, setup.loaded.config, dtype);
   if (!merge) return save_adapter(folder, trained, *setup.lora, setup.loaded.config);
   // The base again, in float32: what the training computed with may be rounded.
-  LoadedRewardModel base = load_reward_model(setup.loaded.config.directory, at::kFloat, at::kCPU, MissingHead::initialise, 0, trained.pooling, log);
+  LoadedRewardModel base =
+      load_reward_model(setup.loaded.config.directory, at::kFloat, at::kCPU, MissingHead::initialise, 0, trained.pooling, log);
   std::vector<at::Tensor> tensors;
   for (std::size_t i = 0; i < setup.trainable->master().size(); ++i) tensors.push_back(setup.trainable->master().tensor(i).cpu());
   attach_lora(base.reward_model, *setup.lora, tensors);
@@ -99,12 +104,15 @@ void load_checkpoint(RewardSetup& setup, const std::string& folder, const NamedT
   if (setup.lora)
     all.emplace_back("trainable", weights);
   else
-    weights.copy_(load_reward_model(folder, at::kFloat, at::kCPU, MissingHead::fail, 0, setup.reward_model().pooling, log).reward_model.model.weights.storage().flat());
+    weights.copy_(load_reward_model(folder, at::kFloat, at::kCPU, MissingHead::fail, 0, setup.reward_model().pooling, log)
+                      .reward_model.model.weights.storage()
+                      .flat());
   if (all.empty()) return;
   const TensorFiles file = TensorFiles::open_file(state_path(folder));
   for (const auto& [name, tensor] : all) {
     const at::Tensor stored = file.float_tensor(name);
-    if (stored.sizes() != tensor.sizes()) fail_input("{}: expected {} numbers, got {}; it belongs to another run", file.where(name), tensor.numel(), stored.numel());
+    if (stored.sizes() != tensor.sizes())
+      fail_input("{}: expected {} numbers, got {}; it belongs to another run", file.where(name), tensor.numel(), stored.numel());
     tensor.copy_(stored);
   }
 }

@@ -12,9 +12,11 @@ namespace metarm {
 std::optional<TrainingSummary> train_reward_model(const TrainOptions& options, Log& log) {
   RunDirectory run(options.output, list_fields(options), options.training.resume);
   if (run.finished()) return std::nullopt;
-  RewardSetup setup = make_reward_setup({options.model, options.pairs, MissingHead::initialise, false}, options.training, options.scoring, options.common, log);
+  RewardSetup setup = make_reward_setup({options.model, options.pairs, MissingHead::initialise, false}, options.training, options.scoring,
+                                        options.common, log);
   const PairwiseStep pairwise = make_pairwise_step(options.training, options.scoring, options.common);
-  DataOrder order(static_cast<std::int64_t>(setup.pairs.size()), static_cast<std::uint64_t>(options.common.seed), "pairs", options.training.shuffle);
+  DataOrder order(static_cast<std::int64_t>(setup.pairs.size()), static_cast<std::uint64_t>(options.common.seed), "pairs",
+                  options.training.shuffle);
 
   Objective objective;
   objective.steps_per_epoch = order.steps_per_epoch(options.training.batch_size);
@@ -22,19 +24,28 @@ std::optional<TrainingSummary> train_reward_model(const TrainOptions& options, L
     setup.trainable->load_compute();
     const PairwiseFigures figures = pairwise.backward(setup, order.batch(step, options.training.batch_size), step);
     setup.trainable->move_gradients_to(gradient);
-    return Json{{"loss", figures.loss}, {"accuracy", figures.accuracy}, {"margin", figures.margin}, {"pairs", figures.pairs}, {"tokens", figures.tokens}};
+    return Json{{"loss", figures.loss},
+                {"accuracy", figures.accuracy},
+                {"margin", figures.margin},
+                {"pairs", figures.pairs},
+                {"tokens", figures.tokens}};
   };
   return run_training(setup, objective, options.training, options.scoring, run, log);
 }
 
 Json to_json(const TrainingSummary& summary, const std::string& output) {
-  Json json = {{"output", output}, {"steps", summary.steps}, {"seconds", summary.seconds}, {"peak_memory_bytes", summary.peak_memory_bytes}, {"last", summary.last}};
+  Json json = {{"output", output},
+               {"steps", summary.steps},
+               {"seconds", summary.seconds},
+               {"peak_memory_bytes", summary.peak_memory_bytes},
+               {"last", summary.last}};
   if (summary.evaluation) json["evaluation"] = to_json(*summary.evaluation);
   return json;
 }
 
 std::string to_text(const TrainingSummary& summary, const std::string& output) {
-  return fmt::format("{} steps in {:.1f} s, {:.2f} GB of memory at most: {}", summary.steps, summary.seconds, static_cast<double>(summary.peak_memory_bytes) / 1e9, output);
+  return fmt::format("{} steps in {:.1f} s, {:.2f} GB of memory at most: {}", summary.steps, summary.seconds,
+                     static_cast<double>(summary.peak_memory_bytes) / 1e9, output);
 }
 
 }  // namespace metarm

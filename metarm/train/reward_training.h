@@ -19,9 +19,13 @@ struct TrainOptions {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    visit(self.model, {.name = "model", .help = "A Hugging Face directory: a causal language model, which gets a new reward head, or a reward model.", .required = true});
+    visit(self.model, {.name = "model",
+                       .help = "A Hugging Face directory: a causal language model, which gets a new reward head, or a reward model.",
+                       .required = true});
     visit(self.pairs, {.name = "pairs", .help = "Preference pairs, JSON lines, .gz accepted.", .required = true});
-    visit(self.output, {.name = "output", .help = "The run's folder: the finished model, metrics, checkpoints. It must not exist, but for --resume.", .required = true});
+    visit(self.output, {.name = "output",
+                        .help = "The run's folder: the finished model, metrics, checkpoints. It must not exist, but for --resume.",
+                        .required = true});
     TrainingOptions::fields(self.training, visit);
     ScoringOptions::fields(self.scoring, visit);
     CommonOptions::fields(self.common, visit);

@@ -40,7 +40,8 @@ void check_same_options(const std::string& config_path, const std::string& confi
   for (const auto& [key, value] : parse_resolved(config_toml)) {
     const auto found = then.find(key);
     if (found != then.end() && found->second != value && !kFreeOptions.contains(key))
-      fail_input("{}: {}: expected {}, with which the run began, got {}; --resume goes on with the same options", config_path, key, found->second, value);
+      fail_input("{}: {}: expected {}, with which the run began, got {}; --resume goes on with the same options", config_path, key,
+                 found->second, value);
   }
 }
 
@@ -61,10 +62,13 @@ void append_line(const std::string& path, const std::string& line) {
 
 }  // namespace
 
-RunDirectory::RunDirectory(std::string path, const std::vector<Field>& options, bool resume) : path_(std::move(path)), config_toml_(to_toml(options)) {
+RunDirectory::RunDirectory(std::string path, const std::vector<Field>& options, bool resume)
+    : path_(std::move(path)), config_toml_(to_toml(options)) {
   const bool has_files = fs::exists(path_) && !(fs::is_directory(path_) && fs::is_empty(path_));
-  if (has_files && !resume) fail_input("--output {}: expected a folder that does not exist yet; choose another, or go on with the run in it by --resume", path_);
-  if (has_files && !fs::exists(file("config.toml"))) fail_input("--output {}: expected a run to resume, got a folder without config.toml", path_);
+  if (has_files && !resume)
+    fail_input("--output {}: expected a folder that does not exist yet; choose another, or go on with the run in it by --resume", path_);
+  if (has_files && !fs::exists(file("config.toml")))
+    fail_input("--output {}: expected a run to resume, got a folder without config.toml", path_);
   if (has_files) check_same_options(file("config.toml"), config_toml_);
 }
 
@@ -72,7 +76,9 @@ std::string RunDirectory::file(const char* name) const { return (fs::path(path_)
 
 bool RunDirectory::finished() const { return fs::exists(file("config.json")); }
 
-std::string RunDirectory::checkpoint_path(std::int64_t step) const { return (fs::path(path_) / "checkpoints" / fmt::format("{}{}", kStepPrefix, step)).string(); }
+std::string RunDirectory::checkpoint_path(std::int64_t step) const {
+  return (fs::path(path_) / "checkpoints" / fmt::format("{}{}", kStepPrefix, step)).string();
+}
 
 std::vector<std::int64_t> RunDirectory::checkpoint_steps() const {
   std::vector<std::int64_t> steps;

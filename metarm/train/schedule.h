@@ -2,8 +2,8 @@
 //
 //   warm-up    lr · (step + 1) / (warmup_ratio · total)                    in the first warmup_ratio · total steps
 //   constant   lr
-//   linear     lr · (1 − p)                                                p = share of the steps after warm-up that are done before this one
-//   cosine     lr · (1 + cos πp) / 2
+//   linear     lr · (1 − p)                                                p = share of the steps after warm-up that are done before this
+//   one cosine     lr · (1 + cos πp) / 2
 #pragma once
 
 #include <cstdint>

@@ -54,26 +54,39 @@ struct TrainingOptions {
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit(self.lr, {.name = "lr", .help = "Learning rate at its highest. [paper alpha, TRL learning_rate]", .min = 0});
-    visit(self.lr_schedule, {.name = "lr-schedule", .help = "How the learning rate goes on after warm-up; linear and cosine end at 0. [TRL lr_scheduler_type]"});
-    visit(self.warmup_ratio, {.name = "warmup-ratio", .help = "Share of the steps over which the learning rate rises from 0.", .min = 0, .max = 1});
-    visit(self.batch_size, {.name = "batch-size", .help = "Pairs a step. [paper n, TRL per_device_train_batch_size times accumulation]", .min = 1});
+    visit(self.lr_schedule, {.name = "lr-schedule",
+                             .help = "How the learning rate goes on after warm-up; linear and cosine end at 0. [TRL lr_scheduler_type]"});
+    visit(self.warmup_ratio,
+          {.name = "warmup-ratio", .help = "Share of the steps over which the learning rate rises from 0.", .min = 0, .max = 1});
+    visit(self.batch_size,
+          {.name = "batch-size", .help = "Pairs a step. [paper n, TRL per_device_train_batch_size times accumulation]", .min = 1});
     visit(self.epochs, {.name = "epochs", .help = "Passes over the pairs.", .min = 0});
     visit(self.max_steps, {.name = "max-steps", .help = "Steps, whatever --epochs says; 0: by epochs.", .min = 0});
     visit(self.optimizer, {.name = "optimizer", .help = "AdamW with betas 0.9 and 0.999, or plain SGD."});
     visit(self.weight_decay, {.name = "weight-decay", .help = "Weight decay of matrices; norms and biases have none.", .min = 0});
     visit(self.max_grad_norm, {.name = "max-grad-norm", .help = "Longer gradients are cut to this length; 0: never.", .min = 0});
     visit(self.dropout, {.name = "dropout", .help = "Share of attention and MLP outputs dropped in training.", .min = 0, .max = 0.9});
-    visit(self.label_smoothing, {.name = "label-smoothing", .help = "Probability that a label is taken to be wrong.", .min = 0, .max = 0.5});
-    visit(self.center_rewards_coefficient, {.name = "center-rewards-coefficient", .help = "Weight of (chosen + rejected)^2, which keeps rewards around 0. [TRL]", .min = 0});
+    visit(self.label_smoothing,
+          {.name = "label-smoothing", .help = "Probability that a label is taken to be wrong.", .min = 0, .max = 0.5});
+    visit(self.center_rewards_coefficient,
+          {.name = "center-rewards-coefficient", .help = "Weight of (chosen + rejected)^2, which keeps rewards around 0. [TRL]", .min = 0});
     visit(self.shuffle, {.name = "shuffle", .help = "A new order each epoch; false: as in the files."});
-    visit(self.gradient_checkpointing, {.name = "gradient-checkpointing", .help = "Keep only the layers' inputs and compute the rest again in the backward pass: less memory, a third more time."});
-    visit(self.lora_rank, {.name = "lora-rank", .help = "Train low-rank adapters of this rank instead of all weights; 0: all weights. [PEFT r]", .min = 0});
+    visit(self.gradient_checkpointing,
+          {.name = "gradient-checkpointing",
+           .help = "Keep only the layers' inputs and compute the rest again in the backward pass: less memory, a third more time."});
+    visit(self.lora_rank,
+          {.name = "lora-rank", .help = "Train low-rank adapters of this rank instead of all weights; 0: all weights. [PEFT r]", .min = 0});
     visit(self.lora_alpha, {.name = "lora-alpha", .help = "Adapters count alpha / rank times.", .min = 0, .needs = "lora-rank"});
-    visit(self.lora_targets, {.name = "lora-targets", .help = "Linear layers that get adapters, by name (q_proj v_proj ...), or all-linear. [PEFT target_modules]", .needs = "lora-rank"});
-    visit(self.merge_lora, {.name = "merge-lora", .help = "Write the whole model with the adapters merged, instead of the adapters.", .needs = "lora-rank"});
+    visit(self.lora_targets, {.name = "lora-targets",
+                              .help = "Linear layers that get adapters, by name (q_proj v_proj ...), or all-linear. [PEFT target_modules]",
+                              .needs = "lora-rank"});
+    visit(self.merge_lora,
+          {.name = "merge-lora", .help = "Write the whole model with the adapters merged, instead of the adapters.", .needs = "lora-rank"});
     visit(self.eval_pairs, {.name = "eval-pairs", .help = "Held-out pairs to evaluate on at the end, and every --eval-steps."});
-    visit(self.eval_steps, {.name = "eval-steps", .help = "Evaluate every so many steps; 0: only at the end.", .min = 0, .needs = "eval-pairs"});
-    visit(self.save_steps, {.name = "save-steps", .help = "Write a checkpoint, from which --resume goes on, every so many steps; 0: none.", .min = 0});
+    visit(self.eval_steps,
+          {.name = "eval-steps", .help = "Evaluate every so many steps; 0: only at the end.", .min = 0, .needs = "eval-pairs"});
+    visit(self.save_steps,
+          {.name = "save-steps", .help = "Write a checkpoint, from which --resume goes on, every so many steps; 0: none.", .min = 0});
     visit(self.save_total_limit, {.name = "save-total-limit", .help = "Keep the last so many checkpoints; 0: all. [TRL]", .min = 0});
     visit(self.save_dtype, {.name = "save-dtype", .help = "Type of the weights in the finished model."});
     visit(self.resume, {.name = "resume", .help = "Go on from the last checkpoint in --output, or begin where there is none."});

@@ -114,12 +114,14 @@ TEST(Gguf, RefusesWhatIsNotSupported) {
   expect_error(Writer().header(0, 0, 3U << 24), "big-endian");
   expect_error(Writer().header(0, 1).text("a").number(99U), "kind of value");
   expect_error(Writer().header(0, 1).text("a").number(kList).number(kList).number<std::uint64_t>(0), "list of lists");
-  expect_error(Writer().header(1, 0).tensor("x", {256}, 10, 0).pad(256), "x: expected a type of F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, got type number 10");
+  expect_error(Writer().header(1, 0).tensor("x", {256}, 10, 0).pad(256),
+               "x: expected a type of F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, got type number 10");
 }
 
 TEST(Gguf, RefusesTensorsOutOfPlace) {
   expect_error(Writer().header(1, 0).tensor("x", {4}, 0, 4).pad(64), "multiple of 32");
-  expect_error(Writer().header(2, 0).tensor("x", {9}, 0, 0).tensor("y", {4}, 0, 32).pad(64), "y: expected tensors that do not overlap, got one that begins within x");
+  expect_error(Writer().header(2, 0).tensor("x", {9}, 0, 0).tensor("y", {4}, 0, 32).pad(64),
+               "y: expected tensors that do not overlap, got one that begins within x");
   expect_error(Writer().header(2, 0).tensor("x", {4}, 0, 0).tensor("x", {4}, 0, 32).pad(64), "expected a tensor once");
   expect_error(Writer().header(1, 0).tensor("x", {16}, 8, 0).pad(64), "whole Q8_0 blocks of 32");
   expect_error(Writer().header(1, 0).tensor("x", {0}, 0, 0).pad(64), "sizes over 0");

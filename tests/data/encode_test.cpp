@@ -13,14 +13,26 @@ std::string letters_tokenizer(bool adds_start) {
   for (char letter = 'a'; letter <= 'z'; ++letter) vocab[std::string(1, letter)] = 3 + letter - 'a';
   Json added = Json::array();
   for (const char* token : {"<unk>", "<s>", "</s>"})
-    added.push_back({{"id", vocab[token]}, {"content", token}, {"special", true}, {"normalized", false}, {"lstrip", false}, {"rstrip", false}, {"single_word", false}});
-  Json tokenizer = {{"version", "1.0"}, {"added_tokens", added}, {"normalizer", nullptr}, {"pre_tokenizer", nullptr}, {"post_processor", nullptr}, {"decoder", nullptr},
+    added.push_back({{"id", vocab[token]},
+                     {"content", token},
+                     {"special", true},
+                     {"normalized", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"single_word", false}});
+  Json tokenizer = {{"version", "1.0"},
+                    {"added_tokens", added},
+                    {"normalizer", nullptr},
+                    {"pre_tokenizer", nullptr},
+                    {"post_processor", nullptr},
+                    {"decoder", nullptr},
                     {"model", {{"type", "BPE"}, {"unk_token", "<unk>"}, {"vocab", vocab}, {"merges", Json::array()}}}};
   if (adds_start)
-    tokenizer["post_processor"] = {{"type", "TemplateProcessing"},
-                                   {"single", {{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}}, {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
-                                   {"pair", Json::array()},
-                                   {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {1}}, {"tokens", {"<s>"}}}}}}};
+    tokenizer["post_processor"] = {
+        {"type", "TemplateProcessing"},
+        {"single", {{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}}, {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+        {"pair", Json::array()},
+        {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {1}}, {"tokens", {"<s>"}}}}}}};
   return tokenizer.dump();
 }
 
@@ -78,9 +90,9 @@ TEST(Encode, WholeConversationsAreNotPutAfterTheirPromptAgain) {
   Encoder encoder(tokenizer, &chat, 0);
   const Content prompt = text("q"), whole = Conversation{{"user", "q"}, {"assistant", "r"}}, answer = Conversation{{"assistant", "r"}};
   const auto expected = encoder.sequence(std::nullopt, whole, "x");
-  EXPECT_EQ(encoder.sequence(prompt, whole, "x"), expected);                               // UltraFeedback's form
+  EXPECT_EQ(encoder.sequence(prompt, whole, "x"), expected);  // UltraFeedback's form
   EXPECT_EQ(encoder.sequence(Conversation{{"user", "q"}}, answer, "x"), expected);
-  EXPECT_EQ(encoder.sequence(Conversation{{"user", "q"}}, text("r"), "x"), expected);      // responses as texts
+  EXPECT_EQ(encoder.sequence(Conversation{{"user", "q"}}, text("r"), "x"), expected);  // responses as texts
 }
 
 TEST(Encode, ConversationsNeedATemplate) {

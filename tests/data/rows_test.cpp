@@ -19,44 +19,54 @@ std::string error_of(const char* json) {
 }
 
 TEST(Rows, PairsInEveryForm) {
-  const Pair explicit_prompt = parse_pair(row_of(R"({"prompt": "p", "chosen": "a", "rejected": "b", "margin": 1.5, "weight": 0.5, "subset": "s", "id": 7})"));
+  const Pair explicit_prompt =
+      parse_pair(row_of(R"({"prompt": "p", "chosen": "a", "rejected": "b", "margin": 1.5, "weight": 0.5, "subset": "s", "id": 7})"));
   EXPECT_EQ(std::get<std::string>(*explicit_prompt.prompt), "p");
   EXPECT_EQ(explicit_prompt.margin, 1.5);
   EXPECT_EQ(explicit_prompt.weight, 0.5);
   EXPECT_EQ(explicit_prompt.id, "7");
   EXPECT_EQ(explicit_prompt.where, "rows.jsonl:3");
   EXPECT_FALSE(parse_pair(row_of(R"({"chosen": "a", "rejected": "b"})")).prompt.has_value());
-  const Pair messages = parse_pair(row_of(R"({"prompt": [{"role": "user", "content": "hi"}], "chosen": [{"role": "assistant", "content": "a"}], "rejected": "b"})"));
+  const Pair messages = parse_pair(
+      row_of(R"({"prompt": [{"role": "user", "content": "hi"}], "chosen": [{"role": "assistant", "content": "a"}], "rejected": "b"})"));
   EXPECT_EQ(std::get<Conversation>(*messages.prompt), (Conversation{{"user", "hi"}}));
 }
 
 TEST(Rows, SummarizationComparisons) {
-  const Pair pair = parse_pair(row_of(R"({"info": {"post": "P", "title": "T", "subreddit": "S"}, "summaries": [{"text": " one"}, {"text": "two"}], "choice": 1, "worker": "w"})"));
+  const Pair pair = parse_pair(row_of(
+      R"({"info": {"post": "P", "title": "T", "subreddit": "S"}, "summaries": [{"text": " one"}, {"text": "two"}], "choice": 1, "worker": "w"})"));
   EXPECT_EQ(std::get<std::string>(*pair.prompt), "SUBREDDIT: r/S\n\nTITLE: T\n\nPOST: P\n\nTL;DR:");
   EXPECT_EQ(std::get<std::string>(pair.chosen), " two");
   EXPECT_EQ(std::get<std::string>(pair.rejected), " one");
-  EXPECT_THROW(parse_pair(row_of(R"({"info": {"post": "P", "title": "T", "subreddit": "S"}, "summaries": [{"text": "one"}], "choice": 0})")), Error);
-  EXPECT_THROW(parse_pair(row_of(R"({"info": {"post": "P", "title": "T", "subreddit": "S"}, "summaries": [{"text": "one"}, {"text": "two"}], "choice": 2})")), Error);
+  EXPECT_THROW(
+      parse_pair(row_of(R"({"info": {"post": "P", "title": "T", "subreddit": "S"}, "summaries": [{"text": "one"}], "choice": 0})")), Error);
+  EXPECT_THROW(
+      parse_pair(row_of(
+          R"({"info": {"post": "P", "title": "T", "subreddit": "S"}, "summaries": [{"text": "one"}, {"text": "two"}], "choice": 2})")),
+      Error);
 }
 
 TEST(Rows, ErrorsSayWhereAndWhat) {
   EXPECT_EQ(error_of(R"({"prompt": "p", "chosen": "a"})"), "rows.jsonl:3: rejected: expected a value, got no such field");
   EXPECT_EQ(error_of(R"({"chosen": null, "rejected": "b"})"), "rows.jsonl:3: chosen: expected text or a list of messages, got null");
   EXPECT_EQ(error_of(R"({"chosen": [], "rejected": "b"})"), "rows.jsonl:3: chosen: expected at least one message, got an empty list");
-  EXPECT_EQ(error_of(R"({"chosen": [{"role": "robot", "content": "x"}], "rejected": "b"})"), "rows.jsonl:3: chosen[0]: role: expected system, user or assistant, got robot");
+  EXPECT_EQ(error_of(R"({"chosen": [{"role": "robot", "content": "x"}], "rejected": "b"})"),
+            "rows.jsonl:3: chosen[0]: role: expected system, user or assistant, got robot");
   EXPECT_EQ(error_of(R"({"chosen": "a", "rejected": "a"})"), "rows.jsonl:3: chosen and rejected are equal");
   EXPECT_EQ(error_of(R"({"chosen": "a", "rejected": "b", "weight": -1})"), "rows.jsonl:3: weight: expected a number of at least 0, got -1");
   EXPECT_EQ(error_of(R"({"chosen": "a", "rejected": "b", "margin": "1"})"), "rows.jsonl:3: margin: expected a number, got text");
 }
 
 TEST(Rows, ImplicitPrompts) {
-  EXPECT_EQ(std::get<std::string>(implicit_prompt(std::string("\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d"))), "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:");
+  EXPECT_EQ(std::get<std::string>(implicit_prompt(std::string("\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d"))),
+            "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:");
   EXPECT_EQ(std::get<std::string>(implicit_prompt(std::string("plain"))), "");
   EXPECT_EQ(std::get<Conversation>(implicit_prompt(Conversation{{"user", "a"}, {"assistant", "b"}})), (Conversation{{"user", "a"}}));
 }
 
 TEST(Rows, ResponseGroupsRoundTrip) {
-  const ResponseGroup group = parse_response_group(row_of(R"({"prompt": "p", "responses": ["a", "b"], "rewards": [1.0, null], "policy": "x", "round": 2})"), 2);
+  const ResponseGroup group =
+      parse_response_group(row_of(R"({"prompt": "p", "responses": ["a", "b"], "rewards": [1.0, null], "policy": "x", "round": 2})"), 2);
   EXPECT_EQ(group.rewards[0], 1.0);
   EXPECT_TRUE(std::isnan(group.rewards[1]));
   EXPECT_EQ(group.round, 2);
@@ -66,7 +76,8 @@ TEST(Rows, ResponseGroupsRoundTrip) {
 }
 
 TEST(Rows, PromptsComeFromPairsAndGroupsToo) {
-  EXPECT_EQ(std::get<std::string>(parse_prompt(row_of(R"({"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "c"})")).prompt), "\n\nHuman: a\n\nAssistant:");
+  EXPECT_EQ(std::get<std::string>(parse_prompt(row_of(R"({"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "c"})")).prompt),
+            "\n\nHuman: a\n\nAssistant:");
   EXPECT_EQ(std::get<std::string>(parse_prompt(row_of(R"({"prompt": "p", "responses": ["a"]})")).prompt), "p");
   EXPECT_THROW(parse_prompt(row_of(R"({"prompt": ""})")), Error);
 }

@@ -54,7 +54,8 @@ TEST(TokenTree, PathsAreTheSequencesAgain) {
 }
 
 TEST(Batch, CountsPositionsAlongThePath) {
-  const std::vector<TokenTree> trees = {make_token_tree(std::vector<TokenIds>{{1, 2, 3, 4}, {1, 2, 5}}), make_token_tree(std::vector<TokenIds>{{9, 8}})};
+  const std::vector<TokenTree> trees = {make_token_tree(std::vector<TokenIds>{{1, 2, 3, 4}, {1, 2, 5}}),
+                                        make_token_tree(std::vector<TokenIds>{{9, 8}})};
   const Batch batch = make_batch(trees);
   EXPECT_EQ(batch.tokens, (std::vector<std::int64_t>{1, 2, 3, 4, 5, 9, 8}));
   EXPECT_EQ(batch.positions, (std::vector<std::int64_t>{0, 1, 2, 3, 2, 0, 1}));

@@ -1,5 +1,6 @@
 // forward MODEL logits|rewards|generate < JSON: runs a checkpoint on groups of token sequences, each group one token tree.
-//   {"groups": [[[ids...], ...], ...], "tokens_per_batch": 1000}  ->  {"logits": per group, per sequence, per token [V]} or {"rewards": per group, per sequence}
+//   {"groups": [[[ids...], ...], ...], "tokens_per_batch": 1000}  ->  {"logits": per group, per sequence, per token [V]} or {"rewards": per
+//   group, per sequence}
 //   {"prompts": [[ids...], ...], "max_new_tokens": 8, "responses": 2, "temperature": 0}  ->  {"tokens": per prompt, per response}
 #include <torch/torch.h>
 

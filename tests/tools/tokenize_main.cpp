@@ -1,5 +1,5 @@
-// tokenize DIRECTORY|tokenizer.json < JSON lines: {"text": ..., "special": bool} -> {"ids": [...], "decoded": ..., "decoded_plain": ...}; {"messages": [...], "generate": bool} -> {"text": ...} by the
-// directory's chat template or, as second argument, a format's name.
+// tokenize DIRECTORY|tokenizer.json < JSON lines: {"text": ..., "special": bool} -> {"ids": [...], "decoded": ..., "decoded_plain": ...};
+// {"messages": [...], "generate": bool} -> {"text": ...} by the directory's chat template or, as second argument, a format's name.
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -45,7 +45,8 @@ void run(const std::string& source, ChatFormat format) {
       std::cout << render(source, format, request) << "\n";
       continue;
     }
-    if (!tokenizer) tokenizer.emplace(std::filesystem::is_directory(source) ? Tokenizer::load(source) : Tokenizer::parse(read_file(source), source));
+    if (!tokenizer)
+      tokenizer.emplace(std::filesystem::is_directory(source) ? Tokenizer::load(source) : Tokenizer::parse(read_file(source), source));
     std::cout << encode(*tokenizer, request) << "\n";
   }
 }
