@@ -1,19 +1,13 @@
-#include <fmt/format.h>
-
 #include "metarm/cli/command.h"
+#include "metarm/cli/training_result.h"
 #include "metarm/meta/alignment.h"
-#include "metarm/train/reward_training.h"
 
 namespace metarm {
 
 namespace {
 
 void run_align(const AlignOptions& options, const Parsed& parsed, Log& log) {
-  const std::optional<TrainingSummary> summary = align_reward_model(options, parsed, log);
-  if (options.common.json)
-    print_out(summary ? to_json(*summary, options.output).dump() : Json{{"output", options.output}, {"finished_before", true}}.dump());
-  else
-    log.info(summary ? to_text(*summary, options.output) : fmt::format("{}: finished already", options.output));
+  print_training_result(align_reward_model(options, parsed, log), options.output, options.common.json, log);
 }
 
 }  // namespace

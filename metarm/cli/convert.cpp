@@ -14,14 +14,14 @@ struct ConvertOptions {
   std::string input;
   std::string output;
   SaveDType save_dtype = SaveDType::float32;
-  CommonOptions common;
+  OutputOptions common;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit(self.input, {.name = "input", .help = "A GGUF file.", .required = true});
     visit(self.output, {.name = "output", .help = "The Hugging Face directory to make; it must not exist.", .required = true});
     visit(self.save_dtype, {.name = "save-dtype", .help = "Type of the weights written; float32 holds every GGUF type exactly."});
-    CommonOptions::fields(self.common, visit);
+    OutputOptions::fields(self.common, visit);
   }
 };
 

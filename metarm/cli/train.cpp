@@ -1,6 +1,5 @@
-#include <fmt/format.h>
-
 #include "metarm/cli/command.h"
+#include "metarm/cli/training_result.h"
 #include "metarm/train/reward_training.h"
 
 namespace metarm {
@@ -8,11 +7,7 @@ namespace metarm {
 namespace {
 
 void run_train(const TrainOptions& options, const Parsed&, Log& log) {
-  const std::optional<TrainingSummary> summary = train_reward_model(options, log);
-  if (options.common.json)
-    print_out(summary ? to_json(*summary, options.output).dump() : Json{{"output", options.output}, {"finished_before", true}}.dump());
-  else
-    log.info(summary ? to_text(*summary, options.output) : fmt::format("{}: finished already", options.output));
+  print_training_result(train_reward_model(options, log), options.output, options.common.json, log);
 }
 
 }  // namespace

@@ -48,16 +48,16 @@ void drop_oldest(TokenIds& tokens, std::size_t count, std::optional<TokenId> bos
   tokens.erase(tokens.begin() + kept, tokens.begin() + kept + static_cast<std::ptrdiff_t>(count));
 }
 
-void note(std::vector<std::string>& notes, std::int64_t count, const char* what) {
+void note(std::vector<std::string>& notes, std::int64_t count, const std::string& what) {
   if (count > 0) notes.push_back(fmt::format("{} {}", count, what));
 }
 
 }  // namespace
 
-std::vector<std::string> EncodeReport::notes() const {
+std::vector<std::string> EncodeReport::notes(const char* length_option) const {
   std::vector<std::string> notes;
-  note(notes, truncated, "sequences longer than --max-length lost their prompt's oldest tokens");
-  note(notes, too_long, "rows hold a response that alone is longer than --max-length: it was left out, a pair with it");
+  note(notes, truncated, fmt::format("sequences longer than {} lost their prompt's oldest tokens", length_option));
+  note(notes, too_long, fmt::format("rows hold a response that alone is longer than {}: it was left out, a pair with it", length_option));
   note(notes, equal, "pairs left out: chosen and rejected are the same tokens");
   note(notes, doubled_start, "texts had a start token of their own; the tokenizer's second one was dropped");
   return notes;

@@ -1,13 +1,12 @@
 // Rows to token sequences, by the rules of the docs page on tokens (TRL's RewardTrainer's, so that scores can be compared):
 //
-//   text           prompt + response joined, tokenized once with the post-processor's special tokens; the end token's text is appended when
-//   the
-//                  text does not already end with it
+//   text           prompt + response joined, tokenized once with the post-processor's special tokens; the end token's text is
+//                  appended when the text does not already end with it
 //   conversation   the checkpoint's chat template, tokenized without further special tokens
-//   start token    never doubled: where the text already starts with the start token that the post-processor adds, one is dropped and
-//   counted too long       the prompt loses its oldest tokens (a leading start token stays), the response is kept whole; a response that
-//   alone is
-//                  longer than max_length gives no sequence
+//   start token    never doubled: where the text already starts with the start token that the post-processor adds, one is dropped
+//                  and counted
+//   too long       the prompt loses its oldest tokens (a leading start token stays), the response is kept whole; a response that alone
+//                  is longer than max_length gives no sequence
 //
 // A whole text without an explicit prompt has as prompt what comes before its last "\n\nAssistant:" reply, if there is one; a whole
 // conversation, all but its last message. So the sequence of a text never depends on the texts it is compared with.
@@ -26,12 +25,12 @@ namespace metarm {
 
 struct EncodeReport {
   std::int64_t rows = 0;
-  std::int64_t truncated = 0;  // sequences whose prompt was shortened
-  std::int64_t too_long =
-      0;                   // rows with a response that alone is longer than max_length: such a pair is left out, such a response of a group
-  std::int64_t equal = 0;  // pairs left out: both sequences the same after truncation
-  std::int64_t doubled_start = 0;          // sequences whose doubled start token was dropped
-  std::vector<std::string> notes() const;  // one line for each count that is not zero, for the log
+  std::int64_t truncated = 0;      // sequences whose prompt was shortened
+  std::int64_t too_long = 0;       // a response that alone is longer than max_length: its pair, or it of its group, is left out
+  std::int64_t equal = 0;          // pairs left out: both sequences the same after truncation
+  std::int64_t doubled_start = 0;  // sequences whose doubled start token was dropped
+
+  std::vector<std::string> notes(const char* length_option = "--max-length") const;  // one line for each count that is not zero
 };
 
 struct EncodedPair {

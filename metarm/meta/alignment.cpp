@@ -36,7 +36,7 @@ class Alignment {
         group_order_(static_cast<std::int64_t>(groups_.size()), seed(), "groups", options.training.shuffle) {}
 
   Objective objective() {
-    return {pair_order_.steps_per_epoch(options_.training.batch_size),
+    return {"aligning", pair_order_.steps_per_epoch(options_.training.batch_size),
             [this](std::int64_t step, at::Tensor& gradient) { return add_gradient(step, gradient); },
             options_.method == Method::meta ? direction_.state() : NamedTensors{}};
   }

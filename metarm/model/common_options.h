@@ -34,13 +34,23 @@ struct EnumNames<PoolingChoice> {
 };
 
 // Every command has these.
-struct CommonOptions {
+struct OutputOptions {
+  bool json = false;
+  bool quiet = false;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.json, {.name = "json", .help = "One JSON object on stdout; people's output goes to stderr."});
+    visit(self.quiet, {.name = "quiet", .help = "Warnings and results only."});
+  }
+};
+
+// Every command that computes has these.
+struct CommonOptions : OutputOptions {
   std::int64_t seed = 0;
   DeviceChoice device = DeviceChoice::automatic;
   DTypeChoice dtype = DTypeChoice::automatic;
   std::int64_t threads = 0;
-  bool json = false;
-  bool quiet = false;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
@@ -50,8 +60,7 @@ struct CommonOptions {
                        .help = "Type of the forward and backward passes; auto: bfloat16 for training and sampling where the hardware "
                                "multiplies it, float32 for scoring. Weights of a training stay float32."});
     visit(self.threads, {.name = "threads", .help = "CPU threads; 0: all cores.", .min = 0, .max = 4096});
-    visit(self.json, {.name = "json", .help = "One JSON object on stdout; people's output goes to stderr."});
-    visit(self.quiet, {.name = "quiet", .help = "Warnings and results only."});
+    OutputOptions::fields(self, visit);
   }
 };
 

@@ -45,6 +45,7 @@ Json adapter_config(const RewardModel& reward_model, const Lora& lora, const Che
                {"inference_mode", true}};
   if (reward_model.pad_token_id) json["metarm_pad_token_id"] = *reward_model.pad_token_id;
   if (reward_model.pooling == Pooling::last) json["metarm_pooling"] = "last";
+  if (base.json.contains("metarm_chat_template")) json["metarm_chat_template"] = base.json["metarm_chat_template"];
   return json;
 }
 

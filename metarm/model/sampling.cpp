@@ -73,7 +73,7 @@ class Sampler {
       prompts.push_back(encoder.prompt(row.prompt, options_.max_prompt_length, row.where));
       if (prompts.back().empty()) fail_input("{}: prompt: expected at least one token, got none", row.where);
     }
-    for (const std::string& note : encoder.report().notes()) log_.info(note);
+    for (const std::string& note : encoder.report().notes("--max-prompt-length")) log_.info(note);
     return prompts;
   }
 

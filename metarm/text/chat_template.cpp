@@ -89,6 +89,21 @@ void check_order(ChatFormat format, const Conversation& conversation) {
   }
 }
 
+// The format that a training was told to use, which its output remembers; automatic where it was not told.
+ChatFormat load_remembered_format(const std::string& directory) {
+  for (const char* name : {"config.json", "adapter_config.json"}) {
+    const fs::path path = fs::path(directory) / name;
+    if (!fs::exists(path)) continue;
+    const Json json = load_json(path.string());
+    if (!json.is_object() || !json.contains("metarm_chat_template")) continue;
+    const std::string wanted = text_field(json, "metarm_chat_template", path.string());
+    for (const auto& [format, format_name] : EnumNames<ChatFormat>::values)
+      if (wanted == format_name) return format;
+    fail_input("{}: metarm_chat_template: expected one of {}, got {}", path.string(), format_list(), wanted);
+  }
+  return ChatFormat::automatic;
+}
+
 }  // namespace
 
 std::optional<ChatFormat> recognise_chat_template(std::string_view jinja) {
@@ -106,6 +121,7 @@ ChatTemplate::ChatTemplate(ChatFormat format, std::string bos, std::string eos)
     : format_(format), bos_(std::move(bos)), eos_(std::move(eos)) {}
 
 std::optional<ChatTemplate> ChatTemplate::load(const std::string& directory, const Tokenizer& tokenizer, ChatFormat wanted) {
+  if (wanted == ChatFormat::automatic) wanted = load_remembered_format(directory);
   if (wanted == ChatFormat::automatic) {
     const std::optional<std::string> text = load_template_text(directory);
     if (!text) return std::nullopt;

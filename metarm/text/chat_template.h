@@ -45,9 +45,10 @@ class ChatTemplate {
  public:
   // `bos` and `eos` are the texts of those tokens (templates print them).
   ChatTemplate(ChatFormat format, std::string bos, std::string eos);
-  // From a checkpoint directory: chat_template.jinja, chat_template.json or tokenizer_config.json's chat_template (text, or a list with one
-  // named `default`). `wanted` other than automatic overrides it. nullopt when the checkpoint has none; input error, naming --chat-template
-  // and its values, when it has one that is unknown.
+  // From a checkpoint directory: the format that its training was told to use (config.json's or adapter_config.json's
+  // metarm_chat_template), else chat_template.jinja, chat_template.json or tokenizer_config.json's chat_template (text, or a list with one
+  // named `default`). `wanted` other than automatic overrides all. nullopt when the checkpoint has none; input error, naming
+  // --chat-template and its values, when it has one that is unknown.
   static std::optional<ChatTemplate> load(const std::string& directory, const Tokenizer& tokenizer, ChatFormat wanted);
 
   ChatFormat format() const { return format_; }

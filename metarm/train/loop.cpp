@@ -92,7 +92,7 @@ class Loop {
     figures["tokens_per_s"] = figures["tokens"].get<double>() / step_seconds;
     figures["peak_memory_bytes"] = peak_memory_bytes();
     run_.record(step + 1, figures);
-    log_.progress("training", step + 1, total_steps_,
+    log_.progress(objective_.name, step + 1, total_steps_,
                   fmt::format("loss {:.3f}, accuracy {:.3f}, {:.2f} pairs/s", figures["loss"].get<double>(),
                               figures["accuracy"].get<double>(), figures["pairs_per_s"].get<double>()));
     summary_.last = std::move(figures);

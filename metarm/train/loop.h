@@ -12,6 +12,7 @@
 namespace metarm {
 
 struct Objective {
+  const char* name = "training";  // in the progress shown
   std::int64_t steps_per_epoch = 1;
   // Adds the gradient of step `step` (from 0) at the master weights to `gradient`, zeros of [total], and returns figures to record: at
   // least loss, accuracy, pairs, tokens. A function of the step and the weights alone, so that a resumed run repeats it.

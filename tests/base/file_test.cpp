@@ -1,0 +1,104 @@
+#include "metarm/base/file.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "metarm/base/error.h"
+#include "tests/support/temporary_folder.h"
+
+namespace metarm {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::size_t count_entries(const std::string& folder) {
+  return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
+}
+
+TEST(AtomicFile, AppearsAtCommitOnly) {
+  TemporaryFolder folder;
+  {
+    AtomicFile file(folder / "a.txt");
+    file.write("one\n");
+    EXPECT_FALSE(fs::exists(folder / "a.txt"));
+    file.commit();
+  }
+  EXPECT_EQ(read_file(folder / "a.txt"), "one\n");
+  EXPECT_EQ(count_entries(folder.path()), 1u);
+}
+
+TEST(AtomicFile, WithoutCommitLeavesWhatWasThere) {
+  TemporaryFolder folder;
+  write_file(folder / "a.txt", "before");
+  { AtomicFile(folder / "a.txt").write("half"); }
+  EXPECT_EQ(read_file(folder / "a.txt"), "before");
+  EXPECT_EQ(count_entries(folder.path()), 1u);
+}
+
+TEST(AtomicFile, MissingFolderIsAnErrorThatNamesThePath) {
+  TemporaryFolder folder;
+  try {
+    AtomicFile file(folder / "none/a.txt");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("none/a.txt"), std::string::npos) << error.what();
+  }
+}
+
+TEST(AtomicDirectory, AppearsAtCommitOnly) {
+  TemporaryFolder folder;
+  {
+    AtomicDirectory directory(folder / "out");
+    write_file(directory.path() + "/a", "x");
+    EXPECT_FALSE(fs::exists(folder / "out/a"));
+    directory.commit();
+  }
+  EXPECT_EQ(read_file(folder / "out/a"), "x");
+  { AtomicDirectory abandoned(folder / "other"); }
+  EXPECT_EQ(count_entries(folder.path()), 1u);
+}
+
+TEST(AtomicDirectory, NeverReplacesAFilledFolder) {
+  TemporaryFolder folder;
+  fs::create_directory(folder / "out");
+  { AtomicDirectory empty_is_fine(folder / "out"); }
+  write_file(folder / "out/a", "x");
+  EXPECT_THROW(AtomicDirectory(folder / "out"), Error);
+  EXPECT_EQ(read_file(folder / "out/a"), "x");
+}
+
+TEST(Gzip, IsWrittenByNameAndReadByContent) {
+  TemporaryFolder folder;
+  write_file(folder / "a.gz", "one\ntwo\n");
+  fs::copy(folder / "a.gz", folder / "renamed");
+  EXPECT_EQ(read_file(folder / "renamed"), "one\ntwo\n");
+  std::ifstream raw(folder / "a.gz", std::ios::binary);
+  EXPECT_EQ(raw.get(), 0x1f);
+}
+
+TEST(Gzip, CutOffIsAnError) {
+  TemporaryFolder folder;
+  write_file(folder / "a.gz", std::string(10000, 'x') + "end");
+  fs::resize_file(folder / "a.gz", fs::file_size(folder / "a.gz") / 2);
+  EXPECT_THROW(read_file(folder / "a.gz"), Error);
+}
+
+TEST(Lines, EndsAndNumbers) {
+  TemporaryFolder folder;
+  write_file(folder / "a", "one\r\n\nthree");
+  std::vector<std::pair<std::string, std::int64_t>> lines;
+  for_each_line(folder / "a", [&](std::string_view line, std::int64_t number) { lines.emplace_back(line, number); });
+  EXPECT_EQ(lines, (std::vector<std::pair<std::string, std::int64_t>>{{"one", 1}, {"", 2}, {"three", 3}}));
+}
+
+TEST(MappedFile, EmptyFileIsAnEmptySpan) {
+  TemporaryFolder folder;
+  write_file(folder / "a", "");
+  EXPECT_TRUE(MappedFile(folder / "a").bytes().empty());
+  EXPECT_THROW(MappedFile(folder / "none"), Error);
+}
+
+}  // namespace
+}  // namespace metarm

@@ -1,0 +1,98 @@
+#include "metarm/train/run_directory.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "metarm/base/error.h"
+#include "metarm/base/json_lines.h"
+#include "tests/support/temporary_folder.h"
+
+namespace metarm {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct RunOptions {
+  double lr = 0.5;
+  std::int64_t threads = 1;
+  bool resume = false;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.lr, {.name = "lr", .help = "A rate."});
+    visit(self.threads, {.name = "threads", .help = "How many."});
+    visit(self.resume, {.name = "resume", .help = "Whether."});
+  }
+};
+
+void fill(const std::string& folder) { write_file(folder + "/weights", "w"); }
+
+std::vector<std::int64_t> steps_of(const std::string& folder) {
+  std::vector<std::int64_t> steps;
+  for_each_row({folder + "/metrics.jsonl"}, BadRows::stop, [&](const JsonRow& row) { steps.push_back(row.value["step"].get<std::int64_t>()); });
+  return steps;
+}
+
+TEST(RunDirectory, NewRunNeedsAnEmptyFolder) {
+  TemporaryFolder folder;
+  fs::create_directory(folder / "run");
+  RunDirectory(folder / "run", list_fields(RunOptions{}), false).begin_at(0);
+  EXPECT_THROW(RunDirectory(folder / "run", list_fields(RunOptions{}), false), Error);
+}
+
+TEST(RunDirectory, NothingIsWrittenBeforeTheRunBegins) {
+  TemporaryFolder folder;
+  RunDirectory run(folder / "run", list_fields(RunOptions{}), false);
+  EXPECT_FALSE(fs::exists(folder / "run"));
+}
+
+TEST(RunDirectory, ResumingDropsWhatCameAfterTheCheckpoint) {
+  TemporaryFolder folder;
+  {
+    RunDirectory run(folder / "run", list_fields(RunOptions{}), false);
+    run.begin_at(0);
+    for (std::int64_t step = 1; step <= 3; ++step) run.record(step, {{"loss", 1.0}});
+    run.save_checkpoint(3, 1, fill);
+    for (std::int64_t step = 4; step <= 6; ++step) run.record(step, {{"loss", 1.0}});
+  }
+  RunDirectory resumed(folder / "run", list_fields(RunOptions{.threads = 8, .resume = true}), true);
+  EXPECT_EQ(resumed.last_checkpoint(), 3);
+  EXPECT_FALSE(resumed.finished());
+  resumed.begin_at(3);
+  resumed.record(4, {{"loss", 2.0}});
+  EXPECT_EQ(steps_of(folder / "run"), (std::vector<std::int64_t>{1, 2, 3, 4}));
+}
+
+TEST(RunDirectory, ResumingWithOtherOptionsNamesThem) {
+  TemporaryFolder folder;
+  RunDirectory(folder / "run", list_fields(RunOptions{}), false).begin_at(0);
+  try {
+    RunDirectory(folder / "run", list_fields(RunOptions{.lr = 0.25, .resume = true}), true);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("lr"), std::string::npos) << error.what();
+  }
+}
+
+TEST(RunDirectory, KeepsTheLastCheckpoints) {
+  TemporaryFolder folder;
+  RunDirectory run(folder / "run", list_fields(RunOptions{}), false);
+  run.begin_at(0);
+  for (const std::int64_t step : {9, 10, 11}) run.save_checkpoint(step, 2, fill);
+  EXPECT_EQ(run.last_checkpoint(), 11);
+  EXPECT_FALSE(fs::exists(run.checkpoint_path(9)));
+  EXPECT_TRUE(fs::exists(run.checkpoint_path(10)));
+}
+
+TEST(RunDirectory, AFailedCheckpointLeavesTheLastOne) {
+  TemporaryFolder folder;
+  RunDirectory run(folder / "run", list_fields(RunOptions{}), false);
+  run.begin_at(0);
+  run.save_checkpoint(1, 1, fill);
+  EXPECT_THROW(run.save_checkpoint(2, 1, [](const std::string&) { fail_io("disk full"); }), Error);
+  EXPECT_EQ(run.last_checkpoint(), 1);
+}
+
+}  // namespace
+}  // namespace metarm
