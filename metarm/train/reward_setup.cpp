@@ -62,8 +62,7 @@ RewardSetup make_reward_setup(const SetupOptions& options, const TrainingOptions
   setup.loaded =
       load_reward_model(options.model, lora ? compute : at::kFloat, device, options.missing_head, seed, scoring.fixed_pooling(), log);
   // The output is scored as it was trained, without being told again.
-  if (scoring.chat_template != ChatFormat::automatic)
-    setup.loaded.config.json["metarm_chat_template"] = enum_name(scoring.chat_template);
+  if (scoring.chat_template != ChatFormat::automatic) setup.loaded.config.json["metarm_chat_template"] = enum_name(scoring.chat_template);
   RewardModel& reward_model = setup.loaded.reward_model;
   if (lora && !training.merge_lora) check_adapter_base(setup.loaded.config);
   if (lora) setup.lora = make_lora(reward_model.model.spec, training.lora());

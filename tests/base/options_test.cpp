@@ -54,7 +54,8 @@ std::string error_of(std::vector<std::string> arguments) {
 }
 
 TEST(Options, FlagsOfEveryType) {
-  const Example example = parse({"--model", "m", "--max-length=7", "--lr", "3e-4", "--shuffle", "false", "--colour", "light-green", "--files", "a", "b", "--alpha", "1"});
+  const Example example = parse({"--model", "m", "--max-length=7", "--lr", "3e-4", "--shuffle", "false", "--colour", "light-green",
+                                 "--files", "a", "b", "--alpha", "1"});
   EXPECT_EQ(example.model, "m");
   EXPECT_EQ(example.max_length, 7);
   EXPECT_EQ(example.lr, 3e-4);
@@ -92,7 +93,8 @@ TEST(Options, FileThenFlags) {
 
 TEST(Options, ResolvedFileRepeatsTheOptions) {
   TemporaryFolder folder;
-  const Example first = parse({"--model", "a \"quoted\"\n\\ name", "--lr", "0.1234567890123456789", "--files", "x", "y", "--colour", "light-green"});
+  const Example first =
+      parse({"--model", "a \"quoted\"\n\\ name", "--lr", "0.1234567890123456789", "--files", "x", "y", "--colour", "light-green"});
   write_file(folder / "c.toml", to_toml(list_fields(first)));
   const Example second = parse({"--config", folder / "c.toml"});
   EXPECT_EQ(second.model, first.model);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "metarm/base/error.h"
@@ -57,14 +58,16 @@ TEST(Safetensors, DamagedHeaders) {
   EXPECT_NE(error_of(raw(one, 5)).find("bytes after the last tensor"), std::string::npos);
   EXPECT_NE(error_of(raw(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4)).find("shape [2]"), std::string::npos);
   EXPECT_NE(error_of(raw(R"({"a":{"dtype":"F8","shape":[4],"data_offsets":[0,4]}})", 4)).find("dtype"), std::string::npos);
-  EXPECT_NE(error_of(raw(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}})", 6))
-                .find("overlap"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of(raw(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}})", 6))
+          .find("overlap"),
+      std::string::npos);
   EXPECT_NE(error_of(raw(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,4]}})", 4)).find("shape"),
             std::string::npos);
-  EXPECT_NE(error_of(raw(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8))
-                .find("twice"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of(raw(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8))
+          .find("twice"),
+      std::string::npos);
 }
 
 }  // namespace

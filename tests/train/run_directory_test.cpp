@@ -30,7 +30,8 @@ void fill(const std::string& folder) { write_file(folder + "/weights", "w"); }
 
 std::vector<std::int64_t> steps_of(const std::string& folder) {
   std::vector<std::int64_t> steps;
-  for_each_row({folder + "/metrics.jsonl"}, BadRows::stop, [&](const JsonRow& row) { steps.push_back(row.value["step"].get<std::int64_t>()); });
+  for_each_row({folder + "/metrics.jsonl"}, BadRows::stop,
+               [&](const JsonRow& row) { steps.push_back(row.value["step"].get<std::int64_t>()); });
   return steps;
 }
 
