@@ -66,7 +66,7 @@ class Cohort {
     const Attention attention = [this](std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
       return cache_.attend_prompts(layer, q, k, v);
     };
-    const at::Tensor hidden = run_layers(model_, on_device(batch_.tokens), on_device(batch_.positions), attention, {});
+    const at::Tensor hidden = run_layers(model_, batch_.tokens, batch_.positions, attention, {});
     std::vector<std::int64_t> last;
     for (const Branch& branch : active_) last.push_back(batch_.segments[branch.prompt].end - 1);
     return language_logits(model_, hidden.index_select(0, on_device(last)));
@@ -81,7 +81,7 @@ class Cohort {
     const Attention attention = [this](std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
       return cache_.attend_branches(layer, q, k, v);
     };
-    const at::Tensor hidden = run_layers(model_, on_device(tokens), on_device(positions), attention, {});
+    const at::Tensor hidden = run_layers(model_, tokens, positions, attention, {});
     cache_.advance();
     return language_logits(model_, hidden);
   }
@@ -102,13 +102,18 @@ class Cohort {
     });
   }
 
+  // Learned positions end somewhere, and the response with them.
+  bool out_of_positions(const Branch& branch) const {
+    return model_.spec.positions == PositionKind::learned && branch.position >= model_.spec.max_positions;
+  }
+
   void drop_ended() {
     std::vector<std::int64_t> kept;
     for (std::size_t b = 0; b < active_.size(); ++b) {
       GeneratedResponse& generated = response(active_[b]);
       generated.ended = std::ranges::find(options_.end_tokens, generated.tokens.back()) != options_.end_tokens.end() ||
                         (options_.stop && options_.stop(generated.tokens));
-      if (!generated.ended) kept.push_back(static_cast<std::int64_t>(b));
+      if (!generated.ended && !out_of_positions(active_[b])) kept.push_back(static_cast<std::int64_t>(b));
     }
     if (kept.size() == active_.size()) return;
     std::vector<Branch> left;

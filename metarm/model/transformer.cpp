@@ -161,23 +161,27 @@ at::Tensor embed(const Model& model, const at::Tensor& token_N, const at::Tensor
 }
 
 // A tokenizer that knows more tokens than the checkpoint has embeddings, or a text longer than learned positions reach.
-void check_batch(const ModelSpec& spec, const Batch& batch) {
-  for (const std::int64_t token : batch.tokens)
+void check_tokens(const ModelSpec& spec, const std::vector<std::int64_t>& tokens, const std::vector<std::int64_t>& positions) {
+  for (const std::int64_t token : tokens)
     if (token < 0 || token >= spec.vocab_size)
       fail_input("tokens: expected token ids below {}, got {}; tokenizer and checkpoint do not belong together", spec.vocab_size, token);
   if (spec.positions != PositionKind::learned) return;
-  for (const std::int64_t position : batch.positions)
+  for (const std::int64_t position : positions)
     if (position >= spec.max_positions)
-      fail_input("tokens: expected sequences of up to {} tokens, which the model has positions for; lower --max-length",
-                 spec.max_positions);
+      fail_input(
+          "tokens: expected sequences of up to {} tokens, which the model has positions for; lower --max-length or --max-prompt-length",
+          spec.max_positions);
 }
 
 at::Tensor to_device(const std::vector<std::int64_t>& values, at::Device device) { return at::tensor(values, at::kLong).to(device); }
 
 }  // namespace
 
-at::Tensor run_layers(const Model& model, const at::Tensor& token_N, const at::Tensor& position_N, const Attention& attention,
-                      const ForwardOptions& options) {
+at::Tensor run_layers(const Model& model, const std::vector<std::int64_t>& tokens, const std::vector<std::int64_t>& positions,
+                      const Attention& attention, const ForwardOptions& options) {
+  check_tokens(model.spec, tokens, positions);
+  const at::Device device = model.weights.at(Slot::token_embedding).device();
+  const at::Tensor token_N = to_device(tokens, device), position_N = to_device(positions, device);
   at::Tensor hidden = embed(model, token_N, position_N);
   Rotary rotary;
   if (model.spec.positions == PositionKind::rotary) rotary = make_rotary(model.spec, position_N, hidden.scalar_type());
@@ -190,10 +194,7 @@ at::Tensor run_layers(const Model& model, const at::Tensor& token_N, const at::T
 }
 
 at::Tensor run_batch(const Model& model, const Batch& batch, const ForwardOptions& options) {
-  check_batch(model.spec, batch);
-  const at::Device device = model.weights.at(Slot::token_embedding).device();
-  return run_layers(model, to_device(batch.tokens, device), to_device(batch.positions, device),
-                    TreeAttention(model.spec, batch.segments, options.twice_differentiable), options);
+  return run_layers(model, batch.tokens, batch.positions, TreeAttention(model.spec, batch.segments, options.twice_differentiable), options);
 }
 
 at::Tensor final_norm(const Model& model, const at::Tensor& hidden_ND) {

@@ -43,10 +43,10 @@ struct ForwardOptions {
 using Attention =
     std::function<at::Tensor(std::int64_t layer, const at::Tensor& query_NHE, const at::Tensor& key_NGE, const at::Tensor& value_NGE)>;
 
-// The hidden state after the last layer, before the final norm: [N, D]. tokens and positions are int64 [N]. With gradient checkpointing
-// `model` must outlive the backward pass.
-at::Tensor run_layers(const Model& model, const at::Tensor& token_N, const at::Tensor& position_N, const Attention& attention,
-                      const ForwardOptions& options);
+// The hidden state after the last layer, before the final norm: [N, D], for N tokens and their positions. Input error for an id beyond the
+// vocabulary, or a position beyond what learned embeddings reach. With gradient checkpointing `model` must outlive the backward pass.
+at::Tensor run_layers(const Model& model, const std::vector<std::int64_t>& tokens, const std::vector<std::int64_t>& positions,
+                      const Attention& attention, const ForwardOptions& options);
 
 // The same for a batch of token trees.
 at::Tensor run_batch(const Model& model, const Batch& batch, const ForwardOptions& options);

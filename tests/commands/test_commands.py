@@ -72,11 +72,15 @@ def write_broken_checkpoints(folder):
     copy("wrong_shape")
     edit_config(folder / "wrong_shape", intermediate_size=81)
     copy("small_vocabulary")
-    path = folder / "small_vocabulary" / "model.safetensors"
-    tensors = load_file(path)
-    tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"][:100].clone()
-    save_file(tensors, path, {"format": "pt"})
-    edit_config(folder / "small_vocabulary", vocab_size=100)
+    shutil.copytree(folder / "lm", folder / "small_vocabulary_lm")
+    for name in ("small_vocabulary", "small_vocabulary_lm"):
+        path = folder / name / "model.safetensors"
+        tensors = load_file(path)
+        for tensor in ("model.embed_tokens.weight", "lm_head.weight"):
+            if tensor in tensors:
+                tensors[tensor] = tensors[tensor][:100].clone()
+        save_file(tensors, path, {"format": "pt"})
+        edit_config(folder / name, vocab_size=100)
 
 
 @pytest.fixture(scope="session")
@@ -84,11 +88,13 @@ def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("commands")
     save_checkpoint(folder / "lm", "llama", "causal")
     save_checkpoint(folder / "rm", "llama", "reward")
+    save_checkpoint(folder / "gpt2", "gpt2", "causal")
     write_broken_checkpoints(folder)
     write_rows(folder / "pairs.jsonl", PAIRS)
     write_rows(folder / "groups.jsonl", GROUPS)
     write_rows(folder / "prompts.jsonl", [{"prompt": row["prompt"]} for row in GROUPS])
     write_rows(folder / "chats.jsonl", [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}])
+    write_rows(folder / "chat_pairs.jsonl", [{"prompt": [{"role": "user", "content": "Hi"}], "chosen": [{"role": "assistant", "content": "Hello"}], "rejected": [{"role": "assistant", "content": "No"}]}])
     write_rows(folder / "one_response.jsonl", [GROUPS[0], {"prompt": "x", "responses": ["only one"]}])
     write_rows(folder / "equal.jsonl", [PAIRS[0], {"prompt": "a", "chosen": "b", "rejected": "b"}])
     write_rows(folder / "no_rejected.jsonl", [{"prompt": "a", "chosen": "b"}])
