@@ -63,3 +63,4 @@ for model in rm aligned; do
   build/metarm eval --model "$WORK/$model" --pairs "$heldout" --responses "$WORK/responses.jsonl" --max-length 512 --json >"$WORK/$model.json"
 done
 "$PYTHON" tools/compare.py "$WORK/rm.json" "$WORK/aligned.json"
+say "models: $WORK/rm and $WORK/aligned; responses: $WORK/responses.jsonl; figures of each step: $WORK/*/metrics.jsonl"
