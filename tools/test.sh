@@ -3,10 +3,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/setup.sh
+source tools/model.sh
 
 need_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 need_test_python
 build_in build
+fetch_model || fail "could not get the language model of the tests; check the network, then call again"
 build_in build-sanitize -- -DMETARM_TORCH=OFF -DMETARM_SANITIZE=ON
 
 status=0
