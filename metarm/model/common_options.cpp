@@ -4,20 +4,9 @@
 #include <ATen/Parallel.h>
 
 #include "metarm/base/error.h"
+#include "metarm/model/matrix_product.h"
 
 namespace metarm {
-
-namespace {
-
-bool multiplies_bfloat16() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
-#endif
-}
-
-}  // namespace
 
 std::optional<Pooling> ScoringOptions::fixed_pooling() const {
   switch (pooling) {

@@ -20,11 +20,11 @@ DecodeCache::DecodeCache(const ModelSpec& spec, std::vector<Segment> prompts, st
       prompt_attention_(spec, prompts_, false),
       layers_(static_cast<std::size_t>(spec.layers)) {}
 
-at::Tensor DecodeCache::attend_prompts(std::int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+at::Tensor DecodeCache::attend_prompts(std::int64_t layer, const Heads& heads) {
   Layer& cache = layers_[static_cast<std::size_t>(layer)];
-  cache.prompt_key = key.transpose(0, 1).contiguous();
-  cache.prompt_value = value.transpose(0, 1).contiguous();
-  return prompt_attention_(layer, query, key, value);
+  cache.prompt_key = heads.key_NGE.transpose(0, 1).contiguous();
+  cache.prompt_value = heads.value_NGE.transpose(0, 1).contiguous();
+  return prompt_attention_(layer, heads);
 }
 
 at::Tensor DecodeCache::capped(const at::Tensor& logits) const {
@@ -70,7 +70,8 @@ DecodeCache::Part DecodeCache::attend_branch_part(const Layer& layer, const at::
   return {mixed.to(at::kFloat).reshape({B, G * shared, E}), at::logsumexp(logits, -1).reshape({B, G * shared})};
 }
 
-at::Tensor DecodeCache::attend_branches(std::int64_t index, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+at::Tensor DecodeCache::attend_branches(std::int64_t index, const Heads& heads) {
+  const at::Tensor &query = heads.query_NHE, &key = heads.key_NGE, &value = heads.value_NGE;
   Layer& layer = layers_[static_cast<std::size_t>(index)];
   if (!layer.branch_key.defined()) {
     const std::vector<std::int64_t> shape = {query.size(0), spec_.kv_heads, max_new_tokens_, spec_.head_width};

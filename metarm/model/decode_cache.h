@@ -18,10 +18,10 @@ class DecodeCache {
   DecodeCache(const ModelSpec& spec, std::vector<Segment> prompts, std::vector<std::int64_t> branch_prompt, std::int64_t max_new_tokens);
 
   // The attention of the prompts' pass, which fills the cache.
-  at::Tensor attend_prompts(std::int64_t layer, const at::Tensor& query_NHE, const at::Tensor& key_NGE, const at::Tensor& value_NGE);
+  at::Tensor attend_prompts(std::int64_t layer, const Heads& heads);
   // The attention of one more token a branch: queries [B, H, E], keys and values [B, G, E] -> [B, H, E]. Call advance() after the last
   // layer.
-  at::Tensor attend_branches(std::int64_t layer, const at::Tensor& query_BHE, const at::Tensor& key_BGE, const at::Tensor& value_BGE);
+  at::Tensor attend_branches(std::int64_t layer, const Heads& heads);
   void advance() { ++length_; }
 
   // Keeps only these branches (indices into the present ones, ascending).

@@ -63,8 +63,8 @@ class Cohort {
   }
 
   at::Tensor prompt_logits() {
-    const Attention attention = [this](std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-      return cache_.attend_prompts(layer, q, k, v);
+    const Attention attention = [this](std::int64_t layer, const at::Tensor& qkv, const Rotary& rotary) {
+      return cache_.attend_prompts(layer, split_heads(model_.spec, qkv, rotary));
     };
     const at::Tensor hidden = run_layers(model_, batch_.tokens, batch_.positions, attention, {});
     std::vector<std::int64_t> last;
@@ -78,8 +78,8 @@ class Cohort {
       tokens.push_back(response(branch).tokens.back());
       positions.push_back(branch.position++);
     }
-    const Attention attention = [this](std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-      return cache_.attend_branches(layer, q, k, v);
+    const Attention attention = [this](std::int64_t layer, const at::Tensor& qkv, const Rotary& rotary) {
+      return cache_.attend_branches(layer, split_heads(model_.spec, qkv, rotary));
     };
     const at::Tensor hidden = run_layers(model_, tokens, positions, attention, {});
     cache_.advance();

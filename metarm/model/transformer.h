@@ -5,11 +5,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "metarm/model/attention.h"
 #include "metarm/model/token_tree.h"
 #include "metarm/model/weights.h"
 
@@ -38,10 +38,6 @@ struct ForwardOptions {
   bool gradient_checkpointing = false;  // keep only layers' inputs, compute the rest again in the backward pass
   bool twice_differentiable = false;    // use only operations that have second derivatives
 };
-
-// Attention of one layer: queries [N, H, E], keys and values [N, G, E] (rotated already) to outputs [N, H, E].
-using Attention =
-    std::function<at::Tensor(std::int64_t layer, const at::Tensor& query_NHE, const at::Tensor& key_NGE, const at::Tensor& value_NGE)>;
 
 // The hidden state after the last layer, before the final norm: [N, D], for N tokens and their positions. Input error for an id beyond the
 // vocabulary, or a position beyond what learned embeddings reach. With gradient checkpointing `model` must outlive the backward pass.

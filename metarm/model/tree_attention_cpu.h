@@ -1,6 +1,6 @@
-// Tree attention on the CPU, forward and backward, without masks of whole trees or repeated key/value heads. A task is one key/value head
-// of one tree; a tree's result does not depend on the batch it is in. Arithmetic is float32 whatever the type of the tensors; probabilities
-// are computed again in the backward pass.
+// Tree attention on the CPU, forward and backward, without masks, repeated heads or a matrix of all logits: blocks of queries go over
+// blocks of keys with a running softmax (the scheme of FlashAttention, arXiv 2205.14135), on the loops of cpu_kernels.h. Kept for the
+// backward pass: queries, keys and values once, the output, and a log-sum-exp for each query.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,23 +9,35 @@
 #include <memory>
 #include <vector>
 
+#include "metarm/model/cpu_kernels.h"
+#include "metarm/model/spec.h"
 #include "metarm/model/token_tree.h"
 
 namespace metarm {
 
-struct TreeAttentionSpec {
-  std::vector<std::vector<Segment>> trees;  // each tree's segments, its prompt first
-  double scale;                             // multiplies q.k
-  double softcap = 0;                       // 0: none; else c tanh(x / c)
+// The rotary angles of N positions, float32 [N, rotary / 2]; undefined where positions are learned.
+struct Rotary {
+  at::Tensor cosine, sine;
 };
 
-// Segments in the order of their tokens to trees.
-std::vector<std::vector<Segment>> group_by_tree(const std::vector<Segment>& segments);
+// What does not change from layer to layer of a batch.
+struct TreeAttentionSpec {
+  struct Tree {
+    std::int64_t begin, tokens;              // in the batch
+    std::vector<AttentionSegment> segments;  // counted from the tree's first token
+  };
+  std::vector<Tree> trees;
+  std::int64_t heads, kv_heads, head_width, rotary_width;
+  float scale, softcap;
+};
+TreeAttentionSpec make_tree_attention_spec(const ModelSpec& spec, const std::vector<Segment>& segments);
 
-// Queries [N, H, E], keys and values [N, G, E], float32 or bfloat16 -> [N, H, E] in the same type. window: how many last positions a token
-// sees, itself included; 0: all. Once differentiable. Cost O(H E sum over trees of length times visible length); memory beyond inputs and
-// output O(block of queries x visible length) a thread.
-at::Tensor tree_attention_cpu(const std::shared_ptr<const TreeAttentionSpec>& spec, std::int64_t window, const at::Tensor& query_NHE,
-                              const at::Tensor& key_NGE, const at::Tensor& value_NGE);
+// softmax(scale * q k^T) v along each path, for queries, keys and values by head, not yet rotated: qkv [N, H + 2 G, E], contiguous, float32
+// or bfloat16 -> [N, H, E], with first derivatives. qkv is rotated in place. The same for any number of threads.
+at::Tensor tree_attention_cpu(const std::shared_ptr<const TreeAttentionSpec>& spec, std::int64_t window, const at::Tensor& qkv,
+                              const Rotary& rotary);
+
+// Rotates the first `heads` heads of x [N, heads and more, E] in place, or back.
+void rotate_heads(const at::Tensor& x, std::int64_t heads, std::int64_t rotary_width, const Rotary& rotary, bool inverse);
 
 }  // namespace metarm
