@@ -1,0 +1,247 @@
+// Every kernel of every instruction set that this machine runs, against double precision by the formulas.
+#include "metarm/model/cpu_kernels.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace metarm {
+namespace {
+
+std::vector<float> normal(std::size_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> draw;
+  std::vector<float> values(count);
+  for (float& value : values) value = draw(random);
+  return values;
+}
+
+Bfloat16Bits to_bits(float value) { return {static_cast<std::uint16_t>(__builtin_bit_cast(std::uint32_t, value) >> 16)}; }
+float from_bits(Bfloat16Bits value) { return __builtin_bit_cast(float, static_cast<std::uint32_t>(value.bits) << 16); }
+
+class Kernels : public testing::TestWithParam<int> {
+ protected:
+  const CpuKernels& all() const { return *list_cpu_kernels().kernels[GetParam()]; }
+  const CpuKernelsOf<float>& kernels() const { return all().float32; }
+};
+
+TEST_P(Kernels, RmsNormAndItsGradient) {
+  for (const std::int64_t width : {7, 64, 577}) {
+    for (const bool add_one : {false, true}) {
+      const std::int64_t rows = 3;
+      const auto n = static_cast<std::size_t>(rows * width);
+      const std::vector<float> x = normal(n, 1), weight = normal(static_cast<std::size_t>(width), 2), grad = normal(n, 3);
+      std::vector<float> out(n), roots(3), grad_x(n), grad_weight(static_cast<std::size_t>(width), 0.5F);
+      std::vector<double> expected_weight(static_cast<std::size_t>(width), 0.5);
+      kernels().rms_norm(x.data(), weight.data(), add_one, 1e-5F, rows, width, out.data(), roots.data());
+      kernels().rms_norm_backward(grad.data(), x.data(), weight.data(), add_one, roots.data(), rows, width, grad_x.data(),
+                                  grad_weight.data());
+      for (std::int64_t row = 0; row < rows; ++row) {
+        const auto at = [&](std::int64_t i) { return static_cast<std::size_t>(row * width + i); };
+        const auto scale = [&](std::int64_t i) { return weight[static_cast<std::size_t>(i)] + (add_one ? 1.0 : 0.0); };
+        double squares = 0, along = 0;
+        for (std::int64_t i = 0; i < width; ++i) squares += static_cast<double>(x[at(i)]) * x[at(i)];
+        const double root = 1 / std::sqrt(squares / static_cast<double>(width) + 1e-5);
+        for (std::int64_t i = 0; i < width; ++i) along += grad[at(i)] * scale(i) * x[at(i)];
+        for (std::int64_t i = 0; i < width; ++i) {
+          EXPECT_NEAR(out[at(i)], x[at(i)] * root * scale(i), 1e-5);
+          EXPECT_NEAR(grad_x[at(i)], root * (grad[at(i)] * scale(i) - x[at(i)] * root * root * along / static_cast<double>(width)), 2e-5);
+          expected_weight[static_cast<std::size_t>(i)] += grad[at(i)] * x[at(i)] * root;
+        }
+      }
+      for (std::size_t i = 0; i < expected_weight.size(); ++i) EXPECT_NEAR(grad_weight[i], expected_weight[i], 2e-5);
+    }
+  }
+}
+
+TEST_P(Kernels, SiluGateAndItsGradient) {
+  const std::int64_t rows = 2, half = 21;
+  std::vector<float> x = normal(static_cast<std::size_t>(rows * 2 * half), 4);
+  x[0] = 90, x[1] = -90, x[2] = -200;  // where e^x leaves float32
+  const std::vector<float> grad = normal(static_cast<std::size_t>(rows * half), 5);
+  std::vector<float> out(grad.size()), grad_x(x.size());
+  kernels().silu_gate(x.data(), rows, half, out.data());
+  kernels().silu_gate_backward(grad.data(), x.data(), rows, half, grad_x.data());
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t i = 0; i < half; ++i) {
+      const auto at = static_cast<std::size_t>(row * half + i), gate_at = static_cast<std::size_t>(row * 2 * half + i);
+      const auto up_at = gate_at + static_cast<std::size_t>(half);
+      const double gate = x[gate_at], up = x[up_at], open = 1 / (1 + std::exp(-gate));
+      EXPECT_NEAR(out[at], gate * open * up, 1e-5 * (1 + std::abs(gate * up)));
+      EXPECT_NEAR(grad_x[gate_at], grad[at] * up * open * (1 + gate * (1 - open)), 1e-5);
+      EXPECT_NEAR(grad_x[up_at], grad[at] * gate * open, 1e-4);
+    }
+  }
+}
+
+TEST_P(Kernels, RotatesAShareOfEachHeadAndBack) {
+  const std::int64_t rows = 3, heads = 2, width = 24, rotary = 20, stride = 80;
+  const std::vector<float> before = normal(static_cast<std::size_t>(rows * stride), 6);
+  std::vector<float> x = before, cosine, sine;
+  for (int i = 0; i < rows * rotary / 2; ++i) cosine.push_back(std::cos(0.3F * i)), sine.push_back(std::sin(0.3F * i));
+  kernels().rotate(x.data(), cosine.data(), sine.data(), rows, stride, heads, width, rotary, false);
+  const auto at = [&](int row, int head, int e) { return static_cast<std::size_t>(row * stride + head * width + e); };
+  for (int row = 0; row < rows; ++row) {
+    for (int head = 0; head < heads; ++head)
+      for (int i = 0; i < rotary / 2; ++i) {
+        const auto angle = static_cast<std::size_t>(row * rotary / 2 + i);
+        const double a = before[at(row, head, i)], b = before[at(row, head, i + rotary / 2)];
+        EXPECT_NEAR(x[at(row, head, i)], a * cosine[angle] - b * sine[angle], 1e-6);
+        EXPECT_NEAR(x[at(row, head, i + rotary / 2)], b * cosine[angle] + a * sine[angle], 1e-6);
+      }
+    for (int head = 0; head < heads; ++head)
+      for (std::int64_t e = rotary; e < width; ++e)
+        EXPECT_EQ(x[at(row, head, static_cast<int>(e))], before[at(row, head, static_cast<int>(e))]);
+    for (std::int64_t e = heads * width; e < stride; ++e)
+      EXPECT_EQ(x[static_cast<std::size_t>(row * stride + e)], before[static_cast<std::size_t>(row * stride + e)]);
+  }
+  kernels().rotate(x.data(), cosine.data(), sine.data(), rows, stride, heads, width, rotary, true);
+  for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], before[i], 1e-6);
+}
+
+// One key/value head with its queries: a prompt and two branches, longer than a block of keys.
+struct Attended {
+  std::int64_t tokens, shared, width;
+  std::vector<AttentionSegment> segments;
+  float softcap;
+  std::int64_t window;
+
+  std::int64_t row() const { return (shared + 2) * width; }
+  AttentionTask task() const {
+    return {segments.data(),
+            static_cast<std::int64_t>(segments.size()),
+            tokens,
+            width,
+            shared,
+            row(),
+            0,
+            shared * width,
+            (shared + 1) * width,
+            shared * width,
+            0,
+            shared,
+            0,
+            0.25F,
+            softcap,
+            window};
+  }
+  std::vector<std::int64_t> keys_of(const AttentionSegment& segment, std::int64_t token) const {
+    std::vector<std::int64_t> keys;
+    for (std::int64_t key = 0; key < segment.prefix_length; ++key) keys.push_back(key);
+    for (std::int64_t key = segment.begin; key <= token; ++key) keys.push_back(key);
+    if (window > 0 && static_cast<std::int64_t>(keys.size()) > window) keys.erase(keys.begin(), keys.end() - window);
+    return keys;
+  }
+};
+
+struct Gold {
+  std::vector<double> out, grad;
+};
+
+Gold attend_in_double(const Attended& a, const std::vector<float>& qkv, const std::vector<float>& grad_out) {
+  Gold gold{std::vector<double>(static_cast<std::size_t>(a.tokens * a.shared * a.width)), std::vector<double>(qkv.size())};
+  const auto element = [&](std::int64_t token, std::int64_t head, std::int64_t e) {
+    return static_cast<std::size_t>(token * a.row() + head * a.width + e);
+  };
+  for (const AttentionSegment& segment : a.segments) {
+    for (std::int64_t token = segment.begin; token < segment.end; ++token) {
+      const std::vector<std::int64_t> keys = a.keys_of(segment, token);
+      for (std::int64_t h = 0; h < a.shared; ++h) {
+        const auto out_at = [&](std::int64_t e) { return static_cast<std::size_t>((token * a.shared + h) * a.width + e); };
+        std::vector<double> share, slope, grad_share;
+        double total = 0, mean = 0;
+        for (const std::int64_t key : keys) {
+          double logit = 0;
+          for (std::int64_t e = 0; e < a.width; ++e) logit += 0.25 * qkv[element(token, h, e)] * qkv[element(key, a.shared, e)];
+          const double bent = a.softcap > 0 ? std::tanh(logit / a.softcap) : 0;
+          share.push_back(std::exp(a.softcap > 0 ? a.softcap * bent : logit));
+          slope.push_back(1 - bent * bent);
+          total += share.back();
+        }
+        for (std::size_t k = 0; k < keys.size(); ++k) {
+          share[k] /= total;
+          grad_share.push_back(0);
+          for (std::int64_t e = 0; e < a.width; ++e) {
+            const double value = qkv[element(keys[k], a.shared + 1, e)];
+            gold.out[out_at(e)] += share[k] * value;
+            grad_share[k] += grad_out[out_at(e)] * value;
+            gold.grad[element(keys[k], a.shared + 1, e)] += share[k] * grad_out[out_at(e)];
+          }
+          mean += share[k] * grad_share[k];
+        }
+        for (std::size_t k = 0; k < keys.size(); ++k) {
+          const double of_logit = 0.25 * share[k] * (grad_share[k] - mean) * slope[k];
+          for (std::int64_t e = 0; e < a.width; ++e) {
+            gold.grad[element(token, h, e)] += of_logit * qkv[element(keys[k], a.shared, e)];
+            gold.grad[element(keys[k], a.shared, e)] += of_logit * qkv[element(token, h, e)];
+          }
+        }
+      }
+    }
+  }
+  return gold;
+}
+
+const Attended kCases[] = {
+    {170, 3, 16, {{0, 140, 0}, {140, 160, 140}, {160, 170, 140}}, 0, 0},
+    {170, 3, 16, {{0, 140, 0}, {140, 160, 140}, {160, 170, 140}}, 0, 9},
+    {300, 1, 10, {{0, 5, 0}, {5, 290, 5}, {290, 300, 5}}, 2.0F, 0},
+    {60, 50, 8, {{0, 60, 0}}, 0, 0},  // more heads to a key than a block has rows
+    {1, 2, 33, {{0, 1, 0}}, 0, 1},
+};
+
+TEST_P(Kernels, AttentionAndItsGradient) {
+  for (const Attended& a : kCases) {
+    const std::vector<float> qkv = normal(static_cast<std::size_t>(a.tokens * a.row()), 7);
+    const std::vector<float> grad_out = normal(static_cast<std::size_t>(a.tokens * a.shared * a.width), 8);
+    std::vector<float> out(grad_out.size()), log_sum(static_cast<std::size_t>(a.tokens * a.shared)), grad(qkv.size(), NAN);
+    kernels().attention(a.task(), qkv.data(), out.data(), log_sum.data());
+    kernels().attention_backward(a.task(), qkv.data(), out.data(), grad_out.data(), log_sum.data(), grad.data());
+    const Gold gold = attend_in_double(a, qkv, grad_out);
+    for (std::size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], gold.out[i], 1e-5) << i;
+    for (std::size_t i = 0; i < grad.size(); ++i) ASSERT_NEAR(grad[i], gold.grad[i], 1e-4) << i;
+  }
+}
+
+TEST_P(Kernels, Bfloat16IsFloat32RoundedOnce) {
+  const Attended& a = kCases[0];
+  std::vector<Bfloat16Bits> qkv, grad_out;
+  std::vector<float> wide, wide_grad;
+  for (const float value : normal(static_cast<std::size_t>(a.tokens * a.row()), 7))
+    qkv.push_back(to_bits(value)), wide.push_back(from_bits(qkv.back()));
+  for (const float value : normal(static_cast<std::size_t>(a.tokens * a.shared * a.width), 8))
+    grad_out.push_back(to_bits(value)), wide_grad.push_back(from_bits(grad_out.back()));
+  std::vector<Bfloat16Bits> out(grad_out.size()), grad(qkv.size());
+  std::vector<float> log_sum(static_cast<std::size_t>(a.tokens * a.shared));
+  all().bfloat16.attention(a.task(), qkv.data(), out.data(), log_sum.data());
+  all().bfloat16.attention_backward(a.task(), qkv.data(), out.data(), grad_out.data(), log_sum.data(), grad.data());
+  const Gold gold = attend_in_double(a, wide, wide_grad);
+  for (std::size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(from_bits(out[i]), gold.out[i], 1e-5 + std::abs(gold.out[i]) / 256) << i;
+  // The backward pass reads the rounded output.
+  for (std::size_t i = 0; i < grad.size(); ++i) ASSERT_NEAR(from_bits(grad[i]), gold.grad[i], 0.02 + std::abs(gold.grad[i]) / 128) << i;
+}
+
+TEST_P(Kernels, RoundingKeepsNanAndInfinity) {
+  const std::vector<float> x = {NAN, INFINITY, -INFINITY, 1.00390625F, 3.3895314e38F, 0.0F, 2.0F, -1.0F};  // a tie goes to the even 1.0
+  std::vector<Bfloat16Bits> turned(16);
+  for (std::size_t i = 0; i < 8; ++i) turned[i] = to_bits(x[i]), turned[i + 8] = to_bits(1.0F);
+  std::vector<Bfloat16Bits> out(8);
+  all().bfloat16.silu_gate(turned.data(), 1, 8, out.data());
+  EXPECT_TRUE(std::isnan(from_bits(out[0])));
+  EXPECT_EQ(from_bits(out[1]), INFINITY);
+  EXPECT_FALSE(std::isfinite(from_bits(out[2])));
+  EXPECT_EQ(from_bits(out[5]), 0.0F);
+}
+
+INSTANTIATE_TEST_SUITE_P(InstructionSets, Kernels, testing::Range(0, list_cpu_kernels().count), [](const auto& of) {
+  std::string name = list_cpu_kernels().kernels[of.param]->instruction_set;
+  std::erase(name, '-');
+  return name;
+});
+
+}  // namespace
+}  // namespace metarm
