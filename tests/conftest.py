@@ -13,5 +13,5 @@ def hh():
     from programs import HH
 
     if not HH.exists():
-        pytest.skip("the HH-RLHF pairs are not beside this checkout: they are not part of the product")
+        pytest.skip(f"the HH-RLHF pairs are not at {HH}: they are not part of the product; METARM_HH_DATA names their folder")
     return HH

@@ -91,7 +91,9 @@ build_in() {
   }
   rm -f "/tmp/metarm-cmake-$$.log"
   say "building in $folder"
-  ninja -C "$folder" -j "$(build_jobs)" --quiet "${targets[@]}" >&2 || fail "the build failed"
+  local quiet=()
+  ninja --help 2>&1 | grep -q -e --quiet && quiet=(--quiet)  # ninja 1.11 has it
+  ninja -C "$folder" -j "$(build_jobs)" "${quiet[@]}" "${targets[@]}" >&2 || fail "the build failed"
 }
 
 build_program() {

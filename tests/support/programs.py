@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("METARM", ROOT / "build" / "metarm")).resolve().parent
-HH = ROOT.parent / "shared" / "data" / "hh-harmless"
+HH = Path(os.environ.get("METARM_HH_DATA", ROOT.parent / "shared" / "data" / "hh-harmless"))
 
 
 def run_program(name, *arguments, check=True, **more):

@@ -1,0 +1,124 @@
+"""./run demo with stand-ins for the program and the model: what it reads, writes and leaves alone. And how it splits pairs."""
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from programs import ROOT, read_rows, write_rows
+
+PAIRS = [{"prompt": f"Question {i}", "chosen": " Yes.", "rejected": " No."} for i in range(40)]
+# Notes what it was called with, and writes what the demo goes on with.
+PROGRAM = """#!/bin/sh
+echo "$@" >>"$(dirname "$0")/calls"
+while [ $# -gt 0 ]; do
+  [ "$1" = --output ] && case $2 in *.jsonl) echo '{}' >"$2" ;; *) mkdir "$2" || exit 3 ;; esac
+  shift
+done
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the scripts whose build and model are there already."""
+    root = tmp_path / "checkout"
+    for folder in ("tools", "data"):
+        shutil.copytree(ROOT / folder, root / folder)
+    shutil.copy(ROOT / "run", root)
+    with open(root / "tools" / "setup.sh", "a") as setup:
+        setup.write("\nbuild_program() { :; }\n")
+    (root / ".cache/smollm2/SmolLM2-135M-Instruct").mkdir(parents=True)
+    (root / ".cache/smollm2/SmolLM2-135M-Instruct/config.json").write_text("{}")
+    (root / ".venv/bin").mkdir(parents=True)
+    # Comparing needs real figures: the stand-in skips it.
+    (root / ".venv/bin/python").write_text(f'#!/bin/sh\ncase $1 in *compare.py) ;; *) exec {sys.executable} "$@" ;; esac\n')
+    (root / "build").mkdir()
+    (root / "build" / "metarm").write_text(PROGRAM)
+    for program in (".venv/bin/python", "build/metarm"):
+        (root / program).chmod(0o755)
+    return root
+
+
+def run_demo(checkout, *arguments, cwd):
+    environment = {name: value for name, value in os.environ.items() if name != "METARM_CALLED_FROM"}
+    return subprocess.run([checkout / "run", "demo", *arguments], cwd=cwd, capture_output=True, text=True, env=environment)
+
+
+def test_paths_are_those_of_the_folder_it_is_called_from(checkout, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    write_rows(home / "mine.jsonl", PAIRS)
+    result = run_demo(checkout, "--pairs", "mine.jsonl", "--work", "out", cwd=home)
+    assert result.returncode == 0, result.stderr
+    assert len(read_rows(home / "out/train.jsonl")) + len(read_rows(home / "out/heldout.jsonl")) == len(PAIRS)
+    calls = (checkout / "build/calls").read_text()
+    assert f"--prompts {home}/mine.jsonl" in calls and f"--output {home}/out/aligned" in calls
+    assert not (checkout / "demo").exists()
+
+
+def test_the_starter_set_and_a_second_time(checkout, tmp_path):
+    for _ in range(2):
+        result = run_demo(checkout, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    assert (checkout / "demo/aligned.json").exists()
+
+
+def test_files_of_the_user_stay(checkout, tmp_path):
+    for name in ("settings.json", "rm.json", "train.jsonl"):
+        (tmp_path / name).write_text("mine")
+    result = run_demo(checkout, "--work", ".", cwd=tmp_path)
+    assert result.returncode == 1 and "expected a folder without a rm.json of yours" in result.stderr
+    (tmp_path / "rm.json").unlink()
+    assert "without a train.jsonl" in run_demo(checkout, "--work", ".", cwd=tmp_path).stderr
+    (tmp_path / "train.jsonl").unlink()
+    assert run_demo(checkout, "--work", ".", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "settings.json").read_text() == "mine"
+
+
+def test_its_own_outputs_are_no_inputs(checkout, tmp_path):
+    write_rows(tmp_path / "mine.jsonl", PAIRS)
+    assert run_demo(checkout, "--pairs", "mine.jsonl", "--work", "out", cwd=tmp_path).returncode == 0
+    before = (tmp_path / "out/train.jsonl").read_text()
+    result = run_demo(checkout, "--pairs", "out/train.jsonl", "--work", "out", cwd=tmp_path)
+    assert result.returncode == 1 and "a file that the demo does not write" in result.stderr
+    assert (tmp_path / "out/train.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize("arguments, said", [(["--pairs"], "--pairs: expected a path, got none"), (["--pairs", "nowhere.jsonl"], "--pairs: expected a file, got"),
+                                             (["--prompts", "nowhere.jsonl"], "--prompts: expected a file, got"), (["--pears"], "unknown option --pears")])
+def test_wrong_arguments(arguments, said, checkout, tmp_path):
+    result = run_demo(checkout, *arguments, cwd=tmp_path)
+    assert result.returncode == 1 and said in result.stderr and "unbound" not in result.stderr
+    assert not (checkout / "build/calls").exists()
+
+
+def split(source, tmp_path):
+    return subprocess.run([sys.executable, ROOT / "tools/split_pairs.py", source, tmp_path / "train", tmp_path / "heldout"], capture_output=True, text=True)
+
+
+def test_pairs_of_one_prompt_stay_together(tmp_path):
+    rows = [row | {"rejected": f" No, {i}."} for row in PAIRS for i in range(3)]
+    result = split(write_rows(tmp_path / "pairs.jsonl", rows), tmp_path)
+    assert result.returncode == 0, result.stderr
+    train, heldout = ({row["prompt"] for row in read_rows(tmp_path / name)} for name in ("train", "heldout"))
+    assert not train & heldout and len(train | heldout) == len(PAIRS)
+
+
+def test_comparisons_and_packed_files_by_any_name(tmp_path):
+    rows = [{"info": {"post": f"Post {i}", "title": "t", "subreddit": "s"}, "summaries": [{"text": "a"}, {"text": "b"}], "choice": 1} for i in range(40)]
+    (tmp_path / "packed").write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    result = split(tmp_path / "packed", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert len(read_rows(tmp_path / "train")) + len(read_rows(tmp_path / "heldout")) == 40
+
+
+@pytest.mark.parametrize("content", [None, b"[1, 2]\n", b"7\n", b"\xff\xfe\n", b"chosen,rejected\n", b'{"prompt": "a"}\n', gzip.compress(b"x" * 999)[:-9]])
+def test_what_is_no_pair_is_said_in_a_line(content, tmp_path):
+    if content is not None:
+        (tmp_path / "bad").write_bytes(content)
+    result = split(tmp_path / "bad", tmp_path)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1 and "bad" in result.stderr and "expected" in result.stderr
+    assert not (tmp_path / "train").exists()
