@@ -92,7 +92,7 @@ build_in() {
   rm -f "/tmp/metarm-cmake-$$.log"
   say "building in $folder"
   local quiet=()
-  ninja --help 2>&1 | grep -q -e --quiet && quiet=(--quiet)  # ninja 1.11 has it
+  [[ $(ninja --help 2>&1) == *--quiet* ]] && quiet=(--quiet) # older ones than 1.11 have it not
   ninja -C "$folder" -j "$(build_jobs)" "${quiet[@]}" "${targets[@]}" >&2 || fail "the build failed"
 }
 
