@@ -2,20 +2,29 @@
 
 #include <fmt/format.h>
 
-#include <cctype>
+#include <algorithm>
 #include <string_view>
 
 #include "metarm/base/error.h"
+#include "metarm/text/unicode.h"
 
 namespace metarm {
 
 namespace {
 
-// As Python's str.strip() does for ASCII, which is what templates trim in practice.
+// What Python's str.isspace() holds for, besides Unicode's white space: the separators U+001C to U+001F.
+bool is_python_space(char32_t c) { return is_whitespace(c) || (c >= 0x1c && c <= 0x1f); }
+
+// As Python's str.strip() and Jinja's trim.
 std::string_view strip(std::string_view text) {
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front())) != 0) text.remove_prefix(1);
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())) != 0) text.remove_suffix(1);
-  return text;
+  std::size_t begin = text.size(), end = 0;
+  for (std::size_t position = 0; position < text.size();) {
+    const std::size_t start = position;
+    if (is_python_space(next_code_point(text, position))) continue;
+    begin = std::min(begin, start);
+    end = position;
+  }
+  return begin < end ? text.substr(begin, end - begin) : std::string_view();
 }
 
 std::string_view strip_newlines(std::string_view text, bool front, bool back) {

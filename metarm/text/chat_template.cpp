@@ -16,31 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool holds(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
-
-std::optional<ChatFormat> recognise_chatml(std::string_view jinja) {
-  if (holds(jinja, "<think>")) return holds(jinja, "last_query_index") ? std::optional(ChatFormat::qwen3) : std::nullopt;
-  if (holds(jinja, "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>")) return ChatFormat::smollm2;
-  if (holds(jinja, "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.")) return ChatFormat::qwen2_5;
-  if (holds(jinja, "<|im_start|>system\nYou are a helpful assistant.<|im_end|>") ||
-      holds(jinja, "<|im_start|>system\\nYou are a helpful assistant.<|im_end|>") ||
-      holds(jinja, "<|im_start|>system\nYou are a helpful assistant<|im_end|>"))
-    return holds(jinja, "assistant.<|im_end|>") ? std::optional(ChatFormat::qwen2) : std::nullopt;
-  // Any other text of its own would be a default system message that is not known here.
-  if (holds(jinja, "You are") || holds(jinja, "tool")) return std::nullopt;
-  return ChatFormat::chatml;
-}
-
-std::optional<ChatFormat> recognise_inst(std::string_view jinja) {
-  if (holds(jinja, "<<SYS>>")) return ChatFormat::llama2;
-  if (holds(jinja, "\"[INST] \" + message[\"content\"] + \"[/INST]\"") && holds(jinja, "\" \" + message[\"content\"]|trim + eos_token"))
-    return ChatFormat::mistral_v3;
-  if (holds(jinja, "'[INST] ' + message['content'] + ' [/INST]'") &&
-      (holds(jinja, "{{ message['content'] + eos_token}}") || holds(jinja, "{{ message['content'] + eos_token }}")))
-    return ChatFormat::mistral;
-  return std::nullopt;
-}
-
 // tokenizer_config.json has a text, or a list of named ones of which `default` counts.
 std::optional<std::string> template_text(const Json& config, const std::string& where) {
   const auto found = config.find("chat_template");
@@ -105,17 +80,6 @@ ChatFormat load_remembered_format(const std::string& directory) {
 }
 
 }  // namespace
-
-std::optional<ChatFormat> recognise_chat_template(std::string_view jinja) {
-  if (holds(jinja, "<|im_start|>")) return recognise_chatml(jinja);
-  if (holds(jinja, "<|start_header_id|>") && holds(jinja, "<|eot_id|>"))
-    return holds(jinja, "Cutting Knowledge Date") ? ChatFormat::llama3_1 : ChatFormat::llama3;
-  if (holds(jinja, "<start_of_turn>")) return holds(jinja, "System role not supported") ? std::optional(ChatFormat::gemma2) : std::nullopt;
-  if (holds(jinja, "[INST]")) return recognise_inst(jinja);
-  if (holds(jinja, "<|user|>") && holds(jinja, "<|assistant|>") && holds(jinja, "eos_token") && !holds(jinja, "<|end|>"))
-    return ChatFormat::zephyr;
-  return std::nullopt;
-}
 
 ChatTemplate::ChatTemplate(ChatFormat format, std::string bos, std::string eos)
     : format_(format), bos_(std::move(bos)), eos_(std::move(eos)) {}

@@ -1,6 +1,7 @@
-// Chat templates of the supported families. Checkpoints carry Jinja programs; instead of an interpreter, metarm recognises the known ones
-// by what they contain and renders them natively, equal to `transformers`' apply_chat_template on conversations of system, user and
-// assistant messages.
+// Chat templates of the supported families. Checkpoints carry Jinja programs; instead of an interpreter, metarm knows published ones by
+// their digest and renders them natively, equal to `transformers`' apply_chat_template on conversations of system, user and assistant
+// messages (the one difference: a date is held still, see llama3_1). Any other program is unknown, however near to a known one: the
+// user says which format it is.
 #pragma once
 
 #include <optional>
@@ -23,6 +24,7 @@ enum class ChatFormat {
   llama2,      // [INST] ... [/INST], start and end token around each exchange
   llama3,      // <|start_header_id|>role<|end_header_id|>\n\n...<|eot_id|>
   llama3_1,    // the same with a system message that holds a date: always 26 Jul 2024, so that a text's score does not change overnight
+               // (Llama 3.1's own; Llama 3.2's template prints the day's date)
   mistral,     // [INST] ... [/INST]...</s>
   mistral_v3,  // [INST] ...[/INST] ...</s>
   gemma2,      // <start_of_turn>user\n...<end_of_turn>\n
@@ -61,7 +63,7 @@ class ChatTemplate {
   std::string bos_, eos_;
 };
 
-// The format that a Jinja template is, or nullopt.
+// The format that a Jinja template is by its digest (jinja_form.h), or nullopt.
 std::optional<ChatFormat> recognise_chat_template(std::string_view jinja);
 
 }  // namespace metarm

@@ -1,4 +1,10 @@
-"""Jinja programs that render as the supported families' templates do, in their manner of writing, for transformers to run."""
+"""Jinja programs for transformers to run: published ones, and short ones that say what each format is."""
+
+import json
+from pathlib import Path
+
+# Each {source, format, template}; format null: not one of ours, to be refused. They came from the packages that `source` names.
+PUBLISHED = json.loads((Path(__file__).parent / "published_templates.json").read_text(encoding="utf-8"))
 
 CHATML = """{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
 
@@ -92,7 +98,16 @@ UNKNOWN = {
     "another default system message": _chatml_with_default("You are a pirate."),
     "tools": "{% if tools %}<|im_start|>system tool{% endif %}" + CHATML,
     "another thinking template": CHATML.replace("message['content']", "'<think>' + message['content']"),
+    "chatml with a start token": "{{ bos_token }}" + CHATML,
+    "chatml with an end token": CHATML.replace("'<|im_end|>' +", "'<|im_end|>' + eos_token +"),
+    "chatml that leaves the last turn open": CHATML.replace("+ '<|im_end|>' + '\\n'}}", "}}{% if not loop.last %}{{ '<|im_end|>\\n' }}{% endif %}"),
+    "chatml that trims": CHATML.replace("message['content'] +", "message['content'] | trim +"),
     "gemma with system messages": GEMMA2.replace("{{ raise_exception('System role not supported') }}", "{{ messages[0]['content'] }}"),
     "phi": "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n{% endfor %}",
     "mistral with a space": MISTRAL.replace("message['content'] + eos_token}}", "message['content'] + eos_token + ' '}}"),
+    "the first llama 3, which opens an answer always": LLAMA3.replace("{% if add_generation_prompt %}", "").removesuffix("{% endif %}"),
+    "tulu 3": ZEPHYR.replace("message['content'] + eos_token", "message['content'] + '\\n'", 2),
+    "a template without a tag": "<|im_start|>user\n<|im_end|>",
+    "an open tag": CHATML + "{{ 'x",
+    "nothing": "",
 }

@@ -1,5 +1,6 @@
 // tokenize DIRECTORY|tokenizer.json < JSON lines: {"text": ..., "special": bool} -> {"ids": [...], "decoded": ..., "decoded_plain": ...};
-// {"messages": [...], "generate": bool} -> {"text": ...} by the directory's chat template or, as second argument, a format's name.
+// {"messages": [...], "generate": bool} -> {"text": ...} by the directory's chat template or, as second argument, a format's name;
+// {"template": Jinja} -> {"digest": ..., "form": ..., "format": its name or null}.
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include "metarm/base/file.h"
 #include "metarm/base/json_lines.h"
 #include "metarm/text/chat_template.h"
+#include "metarm/text/jinja_form.h"
 #include "metarm/text/tokenizer.h"
 
 namespace metarm {
@@ -37,10 +39,21 @@ Json render(const std::string& directory, ChatFormat format, const Json& request
   }
 }
 
+Json recognise(const std::string& jinja) {
+  const std::optional<ChatFormat> format = recognise_chat_template(jinja);
+  return {{"digest", fmt::format("{:016x}", jinja_digest(jinja))},
+          {"form", jinja_form(jinja)},
+          {"format", format ? Json(enum_name(*format)) : Json(nullptr)}};
+}
+
 void run(const std::string& source, ChatFormat format) {
   std::optional<Tokenizer> tokenizer;
   for (std::string line; std::getline(std::cin, line);) {
     const Json request = Json::parse(line);
+    if (request.contains("template")) {
+      std::cout << recognise(request["template"].get<std::string>()) << "\n";
+      continue;
+    }
     if (request.contains("messages")) {
       std::cout << render(source, format, request) << "\n";
       continue;
