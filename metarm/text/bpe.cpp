@@ -99,13 +99,15 @@ TokenIds Bpe::to_symbols(std::string_view word) const {
     }
     begin = end;
     if (const auto found = vocabulary_.find(character); found != vocabulary_.end()) {
+      if (pending_unknown) symbols.push_back(*unknown_);
       symbols.push_back(found->second);
       pending_unknown = false;
-    } else if (!add_bytes(character, symbols) && unknown_) {
-      if (!(pending_unknown && fuse_unknown_)) symbols.push_back(*unknown_);
+    } else if (!add_bytes(character, symbols) && unknown_) {  // the library lets bytes overtake an unknown token
+      if (pending_unknown && !fuse_unknown_) symbols.push_back(*unknown_);
       pending_unknown = true;
     }
   }
+  if (pending_unknown) symbols.push_back(*unknown_);
   return symbols;
 }
 

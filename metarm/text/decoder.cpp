@@ -117,10 +117,7 @@ std::vector<std::string> apply_step(const DecoderStep& step, std::vector<std::st
         for (std::string& token : tokens) token = strip_ends(std::move(token), step);
       return tokens;
     case DecoderKind::metaspace:
-      for (std::size_t i = 0; i < tokens.size(); ++i) {
-        if (i == 0 && step.strips_first && tokens[0].starts_with(step.content)) tokens[0].erase(0, step.content.size());
-        tokens[i] = step.pattern.replace(tokens[i], " ");
-      }
+      for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = step.pattern.replace(tokens[i], i == 0 && step.strips_first ? "" : " ");
       return tokens;
     case DecoderKind::bpe:
       for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = step.pattern.replace(tokens[i], i + 1 == tokens.size() ? "" : " ");

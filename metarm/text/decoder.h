@@ -17,7 +17,7 @@ struct DecoderStep {
   std::string content;               // strip: the character; replace: what comes in; metaspace: ▁; bpe: the word-end suffix
   Pattern pattern;                   // replace
   std::int64_t start = 0, stop = 0;  // strip: how many at most
-  bool strips_first = false;         // metaspace: the first token's space was put there by the pre-tokenizer
+  bool strips_first = false;         // metaspace: the first token loses all of its ▁, as in the library
 };
 
 class Decoder {

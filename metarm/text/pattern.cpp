@@ -6,38 +6,9 @@
 #include <algorithm>
 
 #include "metarm/base/error.h"
+#include "metarm/text/oniguruma.h"
 
 namespace metarm {
-
-namespace {
-
-// Unicode's white space, as Oniguruma's \s has it: PCRE2's lacks U+0085 and has U+180E.
-constexpr const char* kSpaces =
-    "\\x{09}-\\x{0d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
-
-std::string to_pcre2(const std::string& expression) {
-  std::string out;
-  bool in_class = false;
-  for (std::size_t i = 0; i < expression.size(); ++i) {
-    const char c = expression[i];
-    if (c == '\\' && i + 1 < expression.size()) {
-      const char next = expression[++i];
-      if (next == 's')
-        out += in_class ? std::string(kSpaces) : "[" + std::string(kSpaces) + "]";
-      else if (next == 'S' && !in_class)
-        out += "[^" + std::string(kSpaces) + "]";
-      else
-        out += {c, next};
-      continue;
-    }
-    if (c == '[') in_class = true;  // nested classes are Oniguruma's own and are not in any known pattern
-    if (c == ']') in_class = false;
-    out += c;
-  }
-  return out;
-}
-
-}  // namespace
 
 struct Pattern::Compiled {
   pcre2_code* code = nullptr;
@@ -51,12 +22,12 @@ Pattern Pattern::literal(std::string text) {
 }
 
 Pattern Pattern::regex(const std::string& expression, const std::string& where) {
-  const std::string translated = to_pcre2(expression);
+  const std::string translated = to_pcre2(expression, where);
   int error = 0;
   PCRE2_SIZE offset = 0;
   auto compiled = std::make_shared<Compiled>();
   compiled->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                                 PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &error, &offset, nullptr);
+                                 PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NO_UTF_CHECK, &error, &offset, nullptr);
   if (compiled->code == nullptr) {
     char message[200] = {};
     pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR*>(message), sizeof message);
@@ -76,10 +47,37 @@ Pattern Pattern::parse(const Json& json, const std::string& where) {
 
 namespace {
 
+using MatchData = std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)>;
+
 void add_match(std::vector<Piece>& pieces, std::size_t begin, std::size_t end) {
   const std::size_t before = pieces.empty() ? 0 : pieces.back().end;
   if (before < begin) pieces.push_back({before, begin, false});
   pieces.push_back({begin, end, true});
+}
+
+std::string error_text(int error) {
+  char message[200] = {};
+  pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR*>(message), sizeof message);
+  return message;
+}
+
+// Whether there is a match at `from` or later.
+bool find_match(const pcre2_code* code, std::string_view text, std::size_t from, const MatchData& data) {
+  const auto search = [&](std::uint32_t options) {
+    return pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, PCRE2_NO_UTF_CHECK | options, data.get(),
+                       nullptr);
+  };
+  int found = search(0);
+  if (found == PCRE2_ERROR_JIT_STACKLIMIT) found = search(PCRE2_NO_JIT);  // slower, and its memory grows as needed
+  if (found < 0 && found != PCRE2_ERROR_NOMATCH)
+    fail_input("text: expected one that the tokenizer's pattern can search, got: {}", error_text(found));
+  return found > 0;
+}
+
+std::size_t next_character(std::string_view text, std::size_t at) {
+  do ++at;
+  while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U);
+  return at;
 }
 
 }  // namespace
@@ -91,16 +89,13 @@ std::vector<Piece> Pattern::cut(std::string_view text) const {
       for (std::size_t at = text.find(literal_); at != std::string_view::npos; at = text.find(literal_, at + literal_.size()))
         add_match(pieces, at, at + literal_.size());
   } else {
-    const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(
-        pcre2_match_data_create_from_pattern(regex_->code, nullptr), pcre2_match_data_free);
-    for (std::size_t from = 0; from < text.size();) {
-      if (pcre2_match(regex_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, PCRE2_NO_UTF_CHECK, data.get(),
-                      nullptr) <= 0)
-        break;
+    const MatchData data(pcre2_match_data_create_from_pattern(regex_->code, nullptr), pcre2_match_data_free);
+    for (std::size_t from = 0; !text.empty() && from <= text.size() && find_match(regex_->code, text, from, data);) {
       const PCRE2_SIZE* span = pcre2_get_ovector_pointer(data.get());
-      if (span[1] > span[0]) add_match(pieces, span[0], span[1]);
-      from = span[1] > span[0] ? span[1] : span[1] + 1;
-      while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0U) == 0x80U) ++from;
+      const bool empty = span[0] == span[1];
+      const bool follows_match = !pieces.empty() && pieces.back().end == span[0];
+      if (!empty || !follows_match) add_match(pieces, span[0], span[1]);
+      from = empty ? next_character(text, span[1]) : span[1];
     }
   }
   const std::size_t covered = pieces.empty() ? 0 : pieces.back().end;

@@ -19,11 +19,13 @@ struct Piece {
 class Pattern {
  public:
   static Pattern literal(std::string text);
-  static Pattern regex(const std::string& expression, const std::string& where);  // input error when it does not compile
+  static Pattern regex(const std::string& expression,
+                       const std::string& where);  // input error when it does not compile, or means something else in PCRE2
   // {"String": ...} or {"Regex": ...}
   static Pattern parse(const Json& json, const std::string& where);
 
-  // The whole text as matches and what lies between, in order. Empty matches are passed over.
+  // The whole text as matches and what lies between, in order; an empty match cuts too. Input error where the search goes beyond PCRE2's
+  // limits.
   std::vector<Piece> cut(std::string_view text) const;
   std::string replace(std::string_view text, std::string_view content) const;
 

@@ -7,13 +7,15 @@ namespace metarm {
 namespace {
 
 constexpr int kMaxNesting = 32;
+constexpr TokenId kMaxId = 1 << 22;
 
 void append_special(TokenIds& ids, const Json& specials, const std::string& name, const std::string& where) {
   if (!specials.is_object() || !specials.contains(name))
     fail_input("{}: post_processor: special_tokens: expected {}, got none", where, name);
   const Json& listed = require_field(specials[name], "ids", where);
   for (const Json& id : listed) {
-    if (!id.is_number_integer()) fail_input("{}: post_processor: {}: expected token ids, got {}", where, name, id.dump());
+    if (!id.is_number_integer() || id < 0 || id > kMaxId)
+      fail_input("{}: post_processor: {}: expected token ids, got {}", where, name, id.dump());
     ids.push_back(id.get<TokenId>());
   }
 }
@@ -24,6 +26,8 @@ void parse_template(PostProcessor& processor, const Json& json, const std::strin
   bool after = false;
   for (const Json& piece : single) {
     if (piece.is_object() && piece.contains("Sequence")) {
+      if (after || text_field(piece["Sequence"], "id", where) != "A")
+        fail_input("{}: post_processor: single: expected the sequence A once, got {}", where, single.dump());
       after = true;
     } else if (piece.is_object() && piece.contains("SpecialToken")) {
       append_special(after ? processor.after : processor.before, require_field(json, "special_tokens", where),
@@ -37,7 +41,7 @@ void parse_template(PostProcessor& processor, const Json& json, const std::strin
 
 TokenId pair_id(const Json& json, const char* field, const std::string& where) {
   const Json& pair = require_field(json, field, where);
-  if (!pair.is_array() || pair.size() != 2 || !pair[1].is_number_integer())
+  if (!pair.is_array() || pair.size() != 2 || !pair[1].is_number_integer() || pair[1] < 0 || pair[1] > kMaxId)
     fail_input("{}: post_processor: {}: expected a token and its id, got {}", where, field, pair.dump());
   return pair[1].get<TokenId>();
 }

@@ -44,7 +44,6 @@ PreTokenizerStep parse_simple(const std::string& type, const Json& json, const s
     step.individual_digits = json.value("individual_digits", false);
   } else if (type == "Whitespace") {
     step = make_step(PreTokenizerKind::whitespace);
-    step.pattern = Pattern::regex(R"(\w+|[^\w\s]+)", where);
   } else if (type == "WhitespaceSplit") {
     step = make_step(PreTokenizerKind::whitespace_split);
   } else if (type == "Punctuation") {
@@ -88,6 +87,21 @@ std::vector<Piece> cut_by(std::string_view text, Test&& test) {
 
 std::vector<std::string> to_strings(const std::vector<std::string_view>& views) { return {views.begin(), views.end()}; }
 
+// Words, and runs of what is neither a word nor white space.
+std::vector<std::string> cut_words(const std::string& text) {
+  std::vector<std::string> words;
+  int previous = 0;
+  for (std::size_t position = 0; position < text.size();) {
+    const std::size_t begin = position;
+    const char32_t c = next_code_point(text, position);
+    const int now = is_whitespace(c) ? 0 : is_word(c) ? 1 : 2;
+    if (now != 0 && now != previous) words.emplace_back();
+    if (now != 0) words.back() += text.substr(begin, position - begin);
+    previous = now;
+  }
+  return words;
+}
+
 std::vector<std::string> apply_byte_level(const PreTokenizerStep& step, std::string text) {
   if (step.add_prefix_space && !text.starts_with(' ')) text = ' ' + text;
   if (!step.use_regex) return {to_byte_level(text)};
@@ -115,11 +129,7 @@ std::vector<std::string> apply_step(const PreTokenizerStep& step, std::string te
         for (Piece& piece : pieces) piece.match = !piece.match;
       return to_strings(split_pieces(text, std::move(pieces), step.behavior));
     }
-    case PreTokenizerKind::whitespace: {
-      std::vector<Piece> pieces = step.pattern.cut(text);
-      for (Piece& piece : pieces) piece.match = !piece.match;
-      return to_strings(split_pieces(text, std::move(pieces), SplitBehavior::removed));
-    }
+    case PreTokenizerKind::whitespace: return cut_words(text);
     case PreTokenizerKind::digits:
       return to_strings(
           split_pieces(text, cut_by(text, is_numeric), step.individual_digits ? SplitBehavior::isolated : SplitBehavior::contiguous));

@@ -16,7 +16,7 @@ PrependScheme parse_prepend_scheme(const Json& json, const std::string& where);
 
 struct PreTokenizerStep {
   PreTokenizerKind kind;
-  Pattern pattern;                                   // split, byte_level's words, whitespace
+  Pattern pattern;                                   // split, byte_level's words
   SplitBehavior behavior = SplitBehavior::isolated;  // split, punctuation
   bool invert = false;                               // split: what lies between matches counts as the matches
   bool add_prefix_space = false, use_regex = true;   // byte_level

@@ -1,5 +1,6 @@
 #include "metarm/text/tokenizer.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <unordered_set>
 
@@ -46,6 +47,30 @@ struct Tokenizer::Impl {
     tokens[static_cast<std::size_t>(id)] = text;
     ids[text] = id;
   }
+
+  // The library numbers added tokens itself: those that the model lacks come after all others, in order.
+  void add_tokens(const std::string& where) {
+    for (const auto& [token, id] : bpe.vocabulary()) add_token(id, token);
+    const auto size = static_cast<TokenId>(bpe.vocabulary().size());
+    TokenId next = size;
+    for (const AddedToken& token : added.tokens()) {
+      const auto known = ids.find(token.content);
+      const TokenId expected = known == ids.end() ? next : known->second;
+      if (token.id != expected)
+        fail_input("{}: added_tokens: {}: expected id {}, which the tokenizers library gives it, got {}", where, token.content, expected,
+                   token.id);
+      next = std::max(next, expected + 1);
+      add_token(token.id, token.content);
+      if (token.special) special_ids.insert(token.id);
+    }
+  }
+
+  void check_post_processor(const std::string& where) const {
+    for (const TokenIds* list : {&post_processor.before, &post_processor.after})
+      for (const TokenId id : *list)
+        if (static_cast<std::size_t>(id) >= tokens.size() || tokens[static_cast<std::size_t>(id)].empty())
+          fail_input("{}: post_processor: expected ids of tokens, got {}, which is none", where, id);
+  }
 };
 
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -68,11 +93,8 @@ Tokenizer Tokenizer::parse(std::string_view tokenizer_json, const std::string& w
   } catch (const Json::exception& error) {  // a field of another type than its kind has
     fail_input("{}: expected a tokenizer.json, got {}", where, error.what());
   }
-  for (const auto& [token, id] : impl->bpe.vocabulary()) impl->add_token(id, token);
-  for (const AddedToken& token : impl->added.tokens()) {
-    impl->add_token(token.id, token.content);
-    if (token.special) impl->special_ids.insert(token.id);
-  }
+  impl->add_tokens(where);
+  impl->check_post_processor(where);
   return Tokenizer(std::move(impl));
 }
 
@@ -116,8 +138,15 @@ Tokenizer Tokenizer::load(const std::string& directory) {
         if (const auto id = tokenizer.token_to_id(*text)) return id;
     return config_id(model_config, id_field);
   };
-  tokenizer.impl_->special = {find("bos_token", "bos_token_id"), find("eos_token", "eos_token_id"), find("pad_token", "pad_token_id"),
-                              find("unk_token", "unk_token_id")};
+  const auto find_named = [&](const char* role, const char* id_field) {  // its text is needed, for templates and ends of texts
+    const std::optional<TokenId> id = find(role, id_field);
+    if (id && tokenizer.id_to_token(*id).empty())
+      fail_input("{}: {}: expected the id of one of the tokenizer's {} tokens, got {}", model.string(), id_field, tokenizer.vocab_size(),
+                 *id);
+    return id;
+  };
+  tokenizer.impl_->special = {find_named("bos_token", "bos_token_id"), find_named("eos_token", "eos_token_id"),
+                              find("pad_token", "pad_token_id"), find("unk_token", "unk_token_id")};
   return tokenizer;
 }
 
