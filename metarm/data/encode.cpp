@@ -42,9 +42,8 @@ std::size_t common_prefix(const TokenIds& a, const TokenIds& b) {
   return static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
 }
 
-// Drops the oldest `count` tokens, but not a leading start token.
-void drop_oldest(TokenIds& tokens, std::size_t count, std::optional<TokenId> bos) {
-  const std::ptrdiff_t kept = bos && !tokens.empty() && tokens.front() == *bos ? 1 : 0;
+// Drops the oldest `count` tokens after the first `kept`.
+void drop_oldest(TokenIds& tokens, std::size_t count, std::ptrdiff_t kept) {
   tokens.erase(tokens.begin() + kept, tokens.begin() + kept + static_cast<std::ptrdiff_t>(count));
 }
 
@@ -58,6 +57,8 @@ std::vector<std::string> EncodeReport::notes(const char* length_option) const {
   std::vector<std::string> notes;
   note(notes, truncated, fmt::format("sequences longer than {} lost their prompt's oldest tokens", length_option));
   note(notes, too_long, fmt::format("rows hold a response that alone is longer than {}: it was left out, a pair with it", length_option));
+  note(notes, small_groups, fmt::format("groups left out: fewer than two of their responses fit into {}", length_option));
+  note(notes, no_end, "texts got no end token: the tokenizer names none (eos_token in tokenizer_config.json)");
   note(notes, equal, "pairs left out: chosen and rejected are the same tokens");
   note(notes, doubled_start, "texts had a start token of their own; the tokenizer's second one was dropped");
   return notes;
@@ -71,6 +72,8 @@ std::string Encoder::render(const Conversation& conversation, bool add_generatio
     fail_input("{}: expected a text, since the checkpoint has no chat template, got messages; --chat-template names one", where);
   return with_context(where, [&] { return chat_->render(conversation, add_generation_prompt); });
 }
+
+bool Encoder::starts(TokenId token) const { return token == tokenizer_.special().bos || token == tokenizer_.added_bos(); }
 
 TokenIds Encoder::tokens_of_text(const std::string& text, bool count) {
   TokenIds tokens = tokenizer_.encode(text, true);
@@ -99,6 +102,8 @@ std::optional<TokenIds> Encoder::sequence(const std::optional<Content>& prompt, 
     if (const auto eos = tokenizer_.special().eos) {
       const std::string_view end = tokenizer_.id_to_token(*eos);
       if (!text.ends_with(end)) text += end;
+    } else {
+      ++report_.no_end;
     }
     tokens = tokens_of_text(text, true);
   }
@@ -112,9 +117,9 @@ std::optional<TokenIds> Encoder::sequence(const std::optional<Content>& prompt, 
   else if (!messages->empty())
     before = tokenizer_.encode(render(*messages, true, where), false);
   const std::size_t excess = static_cast<std::size_t>(length - max_length_);
-  const bool start_stays = tokenizer_.special().bos && tokens.front() == *tokenizer_.special().bos;
-  if (common_prefix(before, tokens) < excess + (start_stays ? 1 : 0)) return std::nullopt;
-  drop_oldest(tokens, excess, tokenizer_.special().bos);
+  const std::size_t start = starts(tokens.front()) ? 1 : 0;
+  if (common_prefix(before, tokens) < excess + start) return std::nullopt;
+  drop_oldest(tokens, excess, static_cast<std::ptrdiff_t>(start));
   ++report_.truncated;
   return tokens;
 }
@@ -130,7 +135,7 @@ TokenIds Encoder::prompt(const Content& prompt, std::int64_t max_prompt_length, 
   }
   if (max_prompt_length > 0 && static_cast<std::int64_t>(tokens.size()) > max_prompt_length) {
     drop_oldest(tokens, tokens.size() - static_cast<std::size_t>(max_prompt_length),
-                max_prompt_length > 1 ? tokenizer_.special().bos : std::nullopt);
+                max_prompt_length > 1 && starts(tokens.front()) ? 1 : 0);
     ++report_.truncated;
   }
   return tokens;
@@ -166,7 +171,10 @@ std::vector<EncodedGroup> Encoder::groups(const std::vector<ResponseGroup>& rows
         too_long = true;
     }
     if (too_long) ++report_.too_long;
-    if (group.responses.size() >= 2) groups.push_back(std::move(group));
+    if (group.responses.size() >= 2)
+      groups.push_back(std::move(group));
+    else
+      ++report_.small_groups;
   }
   return groups;
 }

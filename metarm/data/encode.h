@@ -26,8 +26,10 @@ namespace metarm {
 struct EncodeReport {
   std::int64_t rows = 0;
   std::int64_t truncated = 0;      // sequences whose prompt was shortened
-  std::int64_t too_long = 0;       // a response that alone is longer than max_length: its pair, or it of its group, is left out
+  std::int64_t too_long = 0;       // rows with a response that alone is longer than max_length: it is left out, a pair with it
   std::int64_t equal = 0;          // pairs left out: both sequences the same after truncation
+  std::int64_t small_groups = 0;   // groups left out: fewer than two of their responses fit
+  std::int64_t no_end = 0;         // texts that got no end token, since the tokenizer names none
   std::int64_t doubled_start = 0;  // sequences whose doubled start token was dropped
 
   std::vector<std::string> notes(const char* length_option = "--max-length") const;  // one line for each count that is not zero
@@ -49,7 +51,8 @@ class Encoder {
   // `chat` may be null: conversations are then an input error that names --chat-template. max_length 0: no limit.
   Encoder(const Tokenizer& tokenizer, const ChatTemplate* chat, std::int64_t max_length);
 
-  // The token sequence of a text or conversation to score; nullopt when its response alone is too long.
+  // The token sequence of a text or conversation to score; nullopt when its response alone is too long, which the caller counts: the
+  // report's too_long is of pairs() and groups().
   std::optional<TokenIds> sequence(const std::optional<Content>& prompt, const Content& response, const std::string& where);
   // The tokens from which a policy continues: no end token; a conversation with the template's generation prompt. Longer than
   // max_prompt_length (0: no limit) loses its oldest.
@@ -63,6 +66,7 @@ class Encoder {
 
  private:
   std::string render(const Conversation& conversation, bool add_generation_prompt, const std::string& where) const;
+  bool starts(TokenId token) const;                              // whether it is a start token
   TokenIds tokens_of_text(const std::string& text, bool count);  // `count`: a dropped start token goes into the report
 
   const Tokenizer& tokenizer_;

@@ -41,6 +41,14 @@ std::string optional_label(const Json& row, const char* field, const std::string
   fail_input("{}: {}: expected text or a number, got {}", where, field, json_type_name(value));
 }
 
+std::int64_t optional_round(const Json& row, const std::string& where) {
+  if (!row.contains("round") || row["round"].is_null()) return -1;
+  const Json& round = row["round"];
+  if (!round.is_number_integer() || round < 0 || round > std::numeric_limits<std::int32_t>::max())
+    fail_input("{}: round: expected a whole number of at least 0, got {}", where, round.dump());
+  return round.get<std::int64_t>();
+}
+
 Content content_field(const Json& row, const char* field, const std::string& where) {
   return parse_content(require_field(row, field, where), field, where);
 }
@@ -120,7 +128,6 @@ Pair parse_pair(const JsonRow& row) {
     pair.chosen = content_field(row.value, "chosen", where);
     pair.rejected = content_field(row.value, "rejected", where);
   }
-  if (pair.chosen == pair.rejected) fail_input("{}: chosen and rejected are equal", where);
   pair.margin = optional_number(row.value, "margin", 0, where);
   pair.weight = optional_number(row.value, "weight", 1, where);
   if (pair.weight < 0) fail_input("{}: weight: expected a number of at least 0, got {}", where, pair.weight);
@@ -169,7 +176,8 @@ ResponseGroup parse_response_group(const JsonRow& row, std::int64_t min_response
     }
   }
   group.policy = optional_label(row.value, "policy", where);
-  group.round = static_cast<std::int64_t>(optional_number(row.value, "round", -1, where));
+  group.round = optional_round(row.value, where);
+  group.id = optional_label(row.value, "id", where);
   group.where = where;
   return group;
 }
@@ -180,10 +188,17 @@ Json to_json(const ResponseGroup& group) {
   if (!group.rewards.empty()) row["rewards"] = group.rewards;
   if (!group.policy.empty()) row["policy"] = group.policy;
   if (group.round >= 0) row["round"] = group.round;
+  if (!group.id.empty()) row["id"] = group.id;
   return row;
 }
 
-Rows<Pair> read_pairs(const std::vector<std::string>& files, BadRows bad_rows) { return read_rows<Pair>(files, bad_rows, parse_pair); }
+Rows<Pair> read_pairs(const std::vector<std::string>& files, BadRows bad_rows) {
+  return read_rows<Pair>(files, bad_rows, [](const JsonRow& row) {
+    Pair pair = parse_pair(row);
+    if (pair.chosen == pair.rejected) fail_input("{}: chosen and rejected are equal", pair.where);
+    return pair;
+  });
+}
 
 Rows<Prompt> read_prompts(const std::vector<std::string>& files, BadRows bad_rows) {
   return read_rows<Prompt>(files, bad_rows, parse_prompt);
@@ -196,6 +211,8 @@ Rows<ResponseGroup> read_response_groups(const std::vector<std::string>& files, 
 RowKind recognise_row(const JsonRow& row) {
   const Json& value = row.value;
   if (is_comparison(value) || (value.contains("chosen") && value.contains("rejected"))) return RowKind::pair;
+  for (const auto& [field, other] : {std::pair("chosen", "rejected"), std::pair("rejected", "chosen")})
+    if (value.contains(field) && !value.contains("responses")) require_field(value, other, row.where());
   if (value.contains("responses")) return RowKind::response_group;
   if (value.contains("text") || value.contains("messages") || value.contains("response")) return RowKind::text;
   fail_input("{}: {}; or text, messages, or prompt with response; got none of them", row.where(), kKnownRows);

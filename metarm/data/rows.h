@@ -3,7 +3,7 @@
 //   pair, explicit prompt      prompt, chosen, rejected; optional margin, weight, subset, id
 //   pair, implicit prompt      chosen, rejected (HH-RLHF texts or whole message lists); the same optional fields
 //   pair, summarization        OpenAI's info.{post,title,subreddit}, summaries[2].text, choice, optional worker, extra.confidence
-//   response group             prompt, responses; optional rewards, policy, round
+//   response group             prompt, responses; optional rewards, policy, round, id
 //   prompt                     prompt; optional id
 #pragma once
 
@@ -45,7 +45,7 @@ struct ResponseGroup {
   Content prompt;
   std::vector<Content> responses;  // at least one; what needs two says so itself
   std::vector<double> rewards;     // empty, or one a response
-  std::string policy;
+  std::string policy, id;
   std::int64_t round = -1;  // -1: not given
   std::string where;
 };
@@ -56,8 +56,8 @@ struct Rows {
   BadRowReport report;
 };
 
-// Equal chosen and rejected is a bad row (input error `file:line: chosen and rejected are equal`). Margins and weights must be finite,
-// weights not negative.
+// Pairs to learn from: equal chosen and rejected is a bad row here (input error `file:line: chosen and rejected are equal`). Margins and
+// weights must be finite, weights not negative.
 Rows<Pair> read_pairs(const std::vector<std::string>& files, BadRows bad_rows);
 Rows<Prompt> read_prompts(const std::vector<std::string>& files, BadRows bad_rows);  // also takes pairs' and groups' prompts
 Rows<ResponseGroup> read_response_groups(const std::vector<std::string>& files, BadRows bad_rows, std::int64_t min_responses);

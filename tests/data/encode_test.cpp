@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "metarm/base/error.h"
+#include "metarm/base/file.h"
+#include "tests/support/temporary_folder.h"
 
 namespace metarm {
 namespace {
@@ -36,6 +38,16 @@ std::string letters_tokenizer(bool adds_start) {
   return tokenizer.dump();
 }
 
+// The same from a folder that names its special tokens.
+Tokenizer named_tokenizer(bool adds_start, bool names_start) {
+  const TemporaryFolder folder;
+  write_file(folder / "tokenizer.json", letters_tokenizer(adds_start));
+  Json config = {{"eos_token", "</s>"}};
+  if (names_start) config["bos_token"] = "<s>";
+  write_file(folder / "tokenizer_config.json", config.dump());
+  return Tokenizer::load(folder.path());
+}
+
 Content text(const char* value) { return std::string(value); }
 
 TEST(Encode, PromptAndResponseAreOneText) {
@@ -54,6 +66,55 @@ TEST(Encode, OldestPromptTokensGoFirstAndTheStartTokenStays) {
   EXPECT_EQ(encoder.report().truncated, 1);
 }
 
+TEST(Encode, TheStartTokenOutlivesTruncation) {
+  for (const bool names_start : {true, false}) {
+    const Tokenizer tokenizer = named_tokenizer(true, names_start);
+    Encoder encoder(tokenizer, nullptr, 5);
+    EXPECT_EQ(encoder.sequence(text("abcd"), text("ef"), "x"), (TokenIds{1, 6, 7, 8, 2}));
+    EXPECT_EQ(encoder.sequence(text("abcd"), text("efg"), "x"), (TokenIds{1, 7, 8, 9, 2}));
+    EXPECT_EQ(encoder.sequence(text("abcd"), text("efgh"), "x"), std::nullopt);  // there is no place for the start token
+    EXPECT_EQ(encoder.prompt(text("abcd"), 3, "x"), (TokenIds{1, 5, 6}));
+    EXPECT_EQ(encoder.prompt(text("abcd"), 1, "x"), (TokenIds{6}));
+  }
+  const Tokenizer without = named_tokenizer(false, true);
+  Encoder encoder(without, nullptr, 5);
+  EXPECT_EQ(encoder.sequence(text("abcd"), text("efgh"), "x"), (TokenIds{7, 8, 9, 10, 2}));
+  EXPECT_EQ(encoder.sequence(text("<s>abcd"), text("ef"), "x"), (TokenIds{1, 6, 7, 8, 2}));  // the text's own
+}
+
+TEST(Encode, TheEndTokenComesOnce) {
+  const Tokenizer tokenizer = named_tokenizer(true, true);
+  Encoder encoder(tokenizer, nullptr, 0);
+  EXPECT_EQ(encoder.sequence(text("a"), text("x"), "x"), (TokenIds{1, 3, 26, 2}));
+  EXPECT_EQ(encoder.sequence(text("a"), text("x</s>"), "x"), (TokenIds{1, 3, 26, 2}));
+  EXPECT_EQ(encoder.sequence(text("a"), text("x</s></s>"), "x"), (TokenIds{1, 3, 26, 2, 2}));
+  EXPECT_EQ(encoder.sequence(std::nullopt, text("x</s>x"), "x"), (TokenIds{1, 26, 2, 26, 2}));
+  EXPECT_TRUE(encoder.report().notes().empty());
+}
+
+TEST(Encode, ATokenizerWithoutAnEndTokenIsReported) {
+  const Tokenizer tokenizer = Tokenizer::parse(letters_tokenizer(true), "test");
+  Encoder encoder(tokenizer, nullptr, 0);
+  encoder.sequence(text("a"), text("b"), "x");
+  EXPECT_EQ(encoder.report().no_end, 1);
+  ASSERT_EQ(encoder.report().notes().size(), 1U);
+  EXPECT_NE(encoder.report().notes()[0].find("no end token"), std::string::npos);
+}
+
+TEST(Encode, AnEndTokenOutsideTheVocabularyIsRefused) {
+  const TemporaryFolder folder;
+  write_file(folder / "tokenizer.json", letters_tokenizer(true));
+  write_file(folder / "config.json", R"({"eos_token_id": 99})");
+  try {
+    Tokenizer::load(folder.path());
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("eos_token_id: expected the id of one of the tokenizer's 29 tokens, got 99"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(Encode, PairsThatTruncationMakesEqualAreLeftOutAndCounted) {
   const Tokenizer tokenizer = Tokenizer::parse(letters_tokenizer(false), "test");
   Encoder encoder(tokenizer, nullptr, 3);
@@ -67,7 +128,7 @@ TEST(Encode, PairsThatTruncationMakesEqualAreLeftOutAndCounted) {
   EXPECT_EQ(pairs[0].margin, 0.5);
   EXPECT_EQ(encoder.report().equal, 1);
   EXPECT_EQ(encoder.report().too_long, 1);
-  EXPECT_EQ(encoder.report().notes().size(), 3U);
+  EXPECT_EQ(encoder.report().notes().size(), 4U);  // and no end token
 }
 
 TEST(Encode, GroupsKeepWhatFits) {
@@ -82,6 +143,7 @@ TEST(Encode, GroupsKeepWhatFits) {
   ASSERT_EQ(groups.size(), 1U);
   EXPECT_EQ(groups[0].responses, (std::vector<TokenIds>{{3, 4}, {3, 5}}));
   EXPECT_EQ(encoder.report().too_long, 2);
+  EXPECT_EQ(encoder.report().small_groups, 1);
 }
 
 TEST(Encode, WholeConversationsAreNotPutAfterTheirPromptAgain) {

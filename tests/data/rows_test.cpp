@@ -1,8 +1,11 @@
 #include "metarm/data/rows.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "metarm/base/error.h"
+#include "metarm/base/file.h"
+#include "tests/support/temporary_folder.h"
 
 namespace metarm {
 namespace {
@@ -52,9 +55,21 @@ TEST(Rows, ErrorsSayWhereAndWhat) {
   EXPECT_EQ(error_of(R"({"chosen": [], "rejected": "b"})"), "rows.jsonl:3: chosen: expected at least one message, got an empty list");
   EXPECT_EQ(error_of(R"({"chosen": [{"role": "robot", "content": "x"}], "rejected": "b"})"),
             "rows.jsonl:3: chosen[0]: role: expected system, user or assistant, got robot");
-  EXPECT_EQ(error_of(R"({"chosen": "a", "rejected": "a"})"), "rows.jsonl:3: chosen and rejected are equal");
   EXPECT_EQ(error_of(R"({"chosen": "a", "rejected": "b", "weight": -1})"), "rows.jsonl:3: weight: expected a number of at least 0, got -1");
   EXPECT_EQ(error_of(R"({"chosen": "a", "rejected": "b", "margin": "1"})"), "rows.jsonl:3: margin: expected a number, got text");
+}
+
+TEST(Rows, EqualTextsTeachNothingButHaveScores) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.jsonl", R"({"chosen": "a", "rejected": "a"})"
+                                 "\n"
+                                 R"({"chosen": "a", "rejected": "b"})"
+                                 "\n");
+  const Rows<Pair> rows = read_pairs({folder / "a.jsonl"}, BadRows::skip);
+  EXPECT_EQ(rows.rows.size(), 1u);
+  ASSERT_EQ(rows.report.first_errors.size(), 1u);
+  EXPECT_EQ(rows.report.first_errors[0], folder / "a.jsonl" + ":1: chosen and rejected are equal");
+  EXPECT_EQ(error_of(R"({"chosen": "a", "rejected": "a"})"), "");
 }
 
 TEST(Rows, ImplicitPrompts) {
@@ -65,11 +80,16 @@ TEST(Rows, ImplicitPrompts) {
 }
 
 TEST(Rows, ResponseGroupsRoundTrip) {
-  const ResponseGroup group =
-      parse_response_group(row_of(R"({"prompt": "p", "responses": ["a", "b"], "rewards": [1.0, null], "policy": "x", "round": 2})"), 2);
+  const ResponseGroup group = parse_response_group(
+      row_of(R"({"prompt": "p", "responses": ["a", "b"], "rewards": [1.0, null], "policy": "x", "round": 2, "id": "p7"})"), 2);
   EXPECT_EQ(group.rewards[0], 1.0);
   EXPECT_TRUE(std::isnan(group.rewards[1]));
   EXPECT_EQ(group.round, 2);
+  EXPECT_EQ(to_json(group)["id"], "p7");
+  for (const char* round : {"-1", "1.5", "1e300", "\"2\""})
+    EXPECT_THROW(parse_response_group(row_of(fmt::format(R"({{"prompt": "p", "responses": ["a"], "round": {}}})", round).c_str()), 1),
+                 Error)
+        << round;
   EXPECT_EQ(to_json(group)["responses"], Json::parse(R"(["a", "b"])"));
   EXPECT_THROW(parse_response_group(row_of(R"({"prompt": "p", "responses": ["a"]})"), 2), Error);
   EXPECT_THROW(parse_response_group(row_of(R"({"prompt": "p", "responses": ["a", "b"], "rewards": [1]})"), 2), Error);
@@ -87,6 +107,12 @@ TEST(Rows, KindsAreRecognisedByTheirFields) {
   EXPECT_EQ(recognise_row(row_of(R"({"prompt": "p", "responses": []})")), RowKind::response_group);
   EXPECT_EQ(recognise_row(row_of(R"({"prompt": "p", "response": "a"})")), RowKind::text);
   EXPECT_THROW(recognise_row(row_of(R"({"question": "p"})")), Error);
+  try {
+    recognise_row(row_of(R"({"prompt": "p", "chosen": "a"})"));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "rows.jsonl:3: rejected: expected a value, got no such field");
+  }
 }
 
 }  // namespace
