@@ -12,39 +12,10 @@
 #include <utility>
 
 #include "metarm/base/error.h"
+#include "metarm/base/gzip_reader.h"
 
 namespace metarm {
 namespace {
-
-// zlib's reader unpacks gzip and passes anything else through.
-class GzipReader {
- public:
-  explicit GzipReader(const std::string& path) : path_(path) {
-    errno = 0;
-    file_ = gzopen(path.c_str(), "rbe");
-    if (!file_) fail_io("{}: expected a readable file, got: {}", path, std::strerror(errno));
-    gzbuffer(file_, kChunkBytes);
-    chunk_.resize(kChunkBytes);
-  }
-  GzipReader(const GzipReader&) = delete;
-  GzipReader& operator=(const GzipReader&) = delete;
-  ~GzipReader() { gzclose_r(file_); }
-
-  std::string_view next_chunk() {  // empty at the end
-    const int count = gzread(file_, chunk_.data(), kChunkBytes);
-    int code = Z_OK;
-    const char* message = gzerror(file_, &code);
-    if (code == Z_ERRNO) fail_io("{}: expected a readable file, got: {}", path_, std::strerror(errno));
-    if (code == Z_BUF_ERROR) fail_input("{}: expected a whole gzip file, got one that is cut off; fetch it again", path_);
-    if (count < 0) fail_input("{}: expected gzip data, got damaged ones ({})", path_, message);
-    return {chunk_.data(), static_cast<std::size_t>(count)};
-  }
-
- private:
-  static constexpr unsigned kChunkBytes = 1 << 18;
-  std::string path_, chunk_;
-  gzFile file_;
-};
 
 std::string gzip(std::string_view text) {
   z_stream stream{};

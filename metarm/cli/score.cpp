@@ -52,6 +52,7 @@ void run_score(const ScoreOptions& options, const Parsed&, Log& log) {
   if (options.common.json)
     print_out(Json{{"rows", summary.rows},
                    {"skipped", summary.skipped},
+                   {"too_long", summary.too_long},
                    {"sequences", summary.sequences},
                    {"tokens", summary.tokens},
                    {"output", options.output}}

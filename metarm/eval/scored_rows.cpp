@@ -85,6 +85,7 @@ class Scorer {
       for (const auto& sequence : rows_[i].sequences) row_rewards.push_back(sequence ? std::optional(rewards[i][next++]) : std::nullopt);
       add_rewards(rows_[i], row_rewards);
       write_(rows_[i].row);
+      if (next < row_rewards.size()) ++summary.too_long;
       summary.sequences += static_cast<std::int64_t>(next);
     }
     summary.rows += static_cast<std::int64_t>(rows_.size());
@@ -117,6 +118,8 @@ ScoreSummary score_rows(const RewardModel& reward_model, Encoder& encoder, const
   scorer.flush();
   scorer.summary.skipped = report.skipped;
   for (const std::string& error : report.first_errors) log.warn("left out: " + error);
+  if (scorer.summary.too_long > 0)
+    log.warn(fmt::format("{} rows hold a response that alone is longer than --max-length: its reward is null", scorer.summary.too_long));
   for (const std::string& note : encoder.report().notes()) log.info(note);
   return scorer.summary;
 }

@@ -103,6 +103,7 @@ class Sampler {
   ResponseGroup make_group(const Prompt& row, const TokenIds& prompt, const std::vector<GeneratedResponse>& responses) {
     ResponseGroup group;
     group.prompt = row.prompt;
+    group.id = row.id;
     group.policy = options_.policy;
     group.round = options_.round;
     for (const GeneratedResponse& response : responses) {

@@ -78,6 +78,38 @@ TEST(Gzip, IsWrittenByNameAndReadByContent) {
   EXPECT_EQ(raw.get(), 0x1f);
 }
 
+std::string bytes_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(Gzip, MembersFollowOneAnother) {
+  TemporaryFolder folder;
+  std::string large;
+  for (int i = 0; i < 200000; ++i) large += fmt::format("{}\n", i * 7919 % 100003);
+  write_file(folder / "a.gz", "one\n");
+  write_file(folder / "b.gz", large);
+  write_file(folder / "empty.gz", "");
+  const std::string one = bytes_of(folder / "a.gz"), other = bytes_of(folder / "b.gz"), empty = bytes_of(folder / "empty.gz");
+  const auto read = [&](const std::string& bytes) {
+    std::ofstream(folder / "joined", std::ios::binary) << bytes;
+    return read_file(folder / "joined");
+  };
+  EXPECT_EQ(read(one + other + empty + one), "one\n" + large + "one\n");
+  EXPECT_EQ(read(one + std::string(100000, '\0')), "one\n");
+  EXPECT_EQ(read(""), "");
+  EXPECT_EQ(read("\x1f"), "\x1f");
+  // zlib's own reader ends a file in silence where a later member's header is damaged.
+  std::string damaged = one;
+  damaged[1] ^= 1;
+  for (const std::string& rest :
+       {damaged, std::string("x"), std::string("junkjunk"), one.substr(0, 1), one.substr(0, 5), std::string(9, '\0') + "x"})
+    EXPECT_THROW(read(one + rest), Error) << rest.size();
+  std::string flipped = one;
+  flipped[flipped.size() - 6] ^= 1;
+  EXPECT_THROW(read(flipped), Error);
+}
+
 TEST(Gzip, CutOffIsAnError) {
   TemporaryFolder folder;
   write_file(folder / "a.gz", std::string(10000, 'x') + "end");
