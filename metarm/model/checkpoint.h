@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "metarm/base/json_lines.h"
 #include "metarm/base/log.h"
@@ -19,29 +20,37 @@ namespace metarm {
 // What config.json says, before any tensor is read.
 struct CheckpointConfig {
   std::string directory;
+  std::string tokenizer_directory;  // whose tokenizer is written with it
   Json json;
   ModelSpec spec;
   HeadKind head;  // as `architectures` names it
-  std::optional<std::int64_t> pad_token_id, eos_token_id;
-  std::optional<PadToken> new_pad;  // chosen for a new reward model, to be written with it
+  std::optional<std::int64_t> pad_token_id;
+  std::vector<std::int64_t> end_token_ids;  // Llama 3 lists several
+  std::optional<PadToken> new_pad;          // chosen where the reward model needs another, to be written with it
 };
 CheckpointConfig load_checkpoint_config(const std::string& directory);
+
+// The token ids of a field that holds one, a list, null or nothing.
+std::vector<std::int64_t> token_id_list(const Json& json, const char* field, const std::string& where);
 
 // What to do where a checkpoint has no reward head. A *ForSequenceClassification without one is always an error.
 enum class MissingHead {
   fail,        // scoring: never a random head
   initialise,  // training from a causal LM: N(0, 1 / (width + 1)), seeded
+  zero,        // under an adapter, which brings the head
 };
 
 struct LoadedRewardModel {
   RewardModel reward_model;
   CheckpointConfig config;
+  at::Tensor head;  // the reward head as the checkpoint has it, [1, D] float32 whatever the type of the weights
   bool new_head = false;
 };
 
 // Weights in `dtype` (float32 or bfloat16) on `device`. `pooling` absent: as the checkpoint was trained (config.json's metarm_pooling),
-// else last_not_pad. Input errors name the file, the tensor, and what is supported; NaN and infinite weights are errors. A directory with
-// adapter_config.json is its base with the adapter merged.
+// else last_not_pad. Input errors name the file, the tensor, and what is supported; NaN and infinite weights are errors, and sizes are
+// compared with the files before memory is taken. A directory with adapter_config.json is its base with the adapter merged. A head's bias
+// is added to rewards, but is none of the weights' storage: see remove_score_bias.
 LoadedRewardModel load_reward_model(const std::string& directory, at::ScalarType dtype, at::Device device, MissingHead missing_head,
                                     std::uint64_t seed, std::optional<Pooling> pooling, Log& log);
 
@@ -58,9 +67,12 @@ struct EnumNames<SaveDType> {
       {SaveDType::float32, "float32"}, {SaveDType::bfloat16, "bfloat16"}, {SaveDType::float16, "float16"}};
 };
 
-// Writes a reward model that `transformers` loads as *ForSequenceClassification with one label and scores the same: config.json,
-// model.safetensors (shards of up to 5 GB), and the tokenizer's files copied from `config.directory`. `directory` must exist; weights are
-// any float type. The pad token is that of `reward_model`.
+// Warns where rewards are read before the end token, because it is the pad token.
+void warn_about_pad(const LoadedRewardModel& loaded, const Tokenizer& tokenizer, Log& log);
+
+// Writes a reward model (its head without a bias) that `transformers` loads as *ForSequenceClassification with one label and scores the
+// same: config.json, model.safetensors (shards of up to 5 GB), and the tokenizer's files copied from `config.tokenizer_directory`.
+// `directory` must exist; weights are any float type, and finite in `dtype` (else an input error). The pad token is that of `reward_model`.
 void save_reward_model(const std::string& directory, const RewardModel& reward_model, const CheckpointConfig& config, SaveDType dtype);
 
 }  // namespace metarm

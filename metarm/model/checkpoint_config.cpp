@@ -9,13 +9,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::optional<std::int64_t> token_id_field(const Json& json, const char* field, const std::string& where) {
-  if (!json.contains(field) || json[field].is_null()) return std::nullopt;
-  const Json& value = json[field].is_array() && !json[field].empty() ? json[field][0] : json[field];  // Llama 3 lists several end tokens
-  if (!value.is_number_integer()) fail_input("{}: {}: expected a token id, got {}", where, field, json_type_name(value));
-  return value.get<std::int64_t>();
-}
-
 bool ends_with(const std::string& text, std::string_view end) {
   return text.size() >= end.size() && std::string_view(text).substr(text.size() - end.size()) == end;
 }
@@ -42,19 +35,31 @@ HeadKind parse_head(const Json& json, const ModelSpec& spec, const std::string& 
 
 }  // namespace
 
+std::vector<std::int64_t> token_id_list(const Json& json, const char* field, const std::string& where) {
+  if (!json.is_object()) fail_input("{}: expected an object, got {}", where, json_type_name(json));
+  std::vector<std::int64_t> ids;
+  if (!json.contains(field) || json[field].is_null()) return ids;
+  for (const Json& id : json[field].is_array() ? json[field] : Json::array({json[field]})) {
+    if (!id.is_number_integer()) fail_input("{}: {}: expected a token id, got {}", where, field, json_type_name(id));
+    ids.push_back(id.get<std::int64_t>());
+  }
+  return ids;
+}
+
 CheckpointConfig load_checkpoint_config(const std::string& directory) {
   if (!fs::is_directory(directory))
     fail_input("{}: expected a checkpoint directory, got {}", directory, fs::exists(directory) ? "a file" : "nothing there");
   const std::string path = (fs::path(directory) / "config.json").string();
   if (!fs::exists(path)) fail_input("{}: expected config.json in a checkpoint directory, got none", directory);
   CheckpointConfig config;
-  config.directory = directory;
+  config.directory = config.tokenizer_directory = directory;
   config.json = load_json(path);
   if (!config.json.is_object()) fail_input("{}: expected an object, got {}", path, json_type_name(config.json));
   config.spec = parse_model_spec(config.json, path);
   config.head = parse_head(config.json, config.spec, path);
-  config.pad_token_id = token_id_field(config.json, "pad_token_id", path);
-  config.eos_token_id = token_id_field(config.json, "eos_token_id", path);
+  const std::vector<std::int64_t> pad = token_id_list(config.json, "pad_token_id", path);
+  if (!pad.empty()) config.pad_token_id = pad.front();
+  config.end_token_ids = token_id_list(config.json, "eos_token_id", path);
   return config;
 }
 

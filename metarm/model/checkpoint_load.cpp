@@ -1,15 +1,15 @@
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <cmath>
+#include <algorithm>
+#include <map>
 #include <set>
 
 #include "metarm/base/error.h"
-#include "metarm/base/random.h"
 #include "metarm/model/checkpoint.h"
 #include "metarm/model/lora.h"
+#include "metarm/model/reward_head.h"
 #include "metarm/model/tensor_files.h"
 #include "metarm/model/tensor_layout.h"
 
@@ -17,115 +17,112 @@ namespace metarm {
 
 namespace {
 
-// Where a checkpoint keeps its reward head: transformers and OpenRLHF (score), older OpenRLHF (value_head), UltraRM (regression_head),
-// Starling (v_head), Beaver (score_head), OASST (out_proj).
-constexpr const char* kHeadNames[] = {"score", "value_head", "regression_head", "v_head", "score_head", "out_proj"};
-
-std::optional<std::string> find_head(const TensorFiles& files, const Json& config) {
-  if (config.contains("value_head_prefix") && config["value_head_prefix"].is_string()) {
-    const std::string prefix = config["value_head_prefix"];
-    if (files.contains(prefix + ".weight")) return prefix;
-  }
-  for (const char* name : kHeadNames)
-    if (files.contains(std::string(name) + ".weight")) return name;
-  return std::nullopt;
-}
-
 bool ends_with_any(const std::string& name, std::initializer_list<std::string_view> ends) {
   for (std::string_view end : ends)
     if (name.size() >= end.size() && std::string_view(name).substr(name.size() - end.size()) == end) return true;
   return false;
 }
 
-// Buffers that older checkpoints carry and no forward pass needs; LM heads where there is no use for one.
+// Buffers that older checkpoints (and Beaver's) carry and no forward pass needs; LM heads where there is no use for one.
 bool is_ignorable(const std::string& name) {
   return ends_with_any(name, {"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias",
-                              "lm_head.weight", "embed_out.weight"});
+                              "lm_head.weight", "embed_out.weight", "normalizer.mean", "normalizer.var", "normalizer.count"});
 }
 
 class Loader {
  public:
-  Loader(const CheckpointConfig& config, const TensorFiles& files) : config_(config), files_(files) {}
-
-  // Every backbone tensor (and LM head) into `weights`; every tensor of the files must be used, ignorable, or one of `others`.
-  void load(Weights& weights, HeadKind head, std::set<std::string> others) {
-    std::vector<TensorName> names = list_tensor_names(config_.spec, head);
-    apply_prefix(names);
-    for (TensorName& name : names) {
-      if (name.slot == Slot::token_embedding || name.slot == Slot::lm_head) name.row_end = stored_rows(name);
-      copy(name, weights.at(name.slot, name.layer));
+  // Every tensor of the backbone (and LM head) must be in the files, in its shape; every tensor of the files must be one of those,
+  // ignorable, or one of `others`. Nothing is allocated here: sizes come from config.json, which may say anything.
+  Loader(const CheckpointConfig& config, const TensorFiles& files, HeadKind head, std::set<std::string> others)
+      : config_(config), files_(files), names_(list_tensor_names(config.spec, head)) {
+    apply_prefix();
+    std::map<std::pair<Slot, std::int64_t>, std::vector<std::int64_t>> shapes;
+    for (const SlotInfo& slot : list_slots(config_.spec, head)) shapes[{slot.slot, slot.layer}] = slot.info.shape;
+    for (TensorName& name : names_) {
+      if (name.slot == Slot::token_embedding || name.slot == Slot::lm_head) name.row_end = stored_rows();
+      check(name, shapes.at({name.slot, name.layer}));
       others.insert(name.name);
     }
     for (const std::string& name : files_.names())
       if (!others.contains(name) && !is_ignorable(name))
         fail_input("{}: expected only the tensors of a {} checkpoint (such as {}), got one more", files_.where(name), family().model_type,
-                   names.front().name);
+                   names_.front().name);
   }
 
-  // The row vector of a reward head.
-  void load_head(const std::string& head, Weights& weights) {
-    copy({head + ".weight", Slot::score, 0, 0, 1, Layout::same}, weights.at(Slot::score));
-    if (weights.at(Slot::score_bias).defined())
-      copy({head + ".bias", Slot::score_bias, 0, 0, 1, Layout::same}, weights.at(Slot::score_bias));
+  void load(Weights& weights) const {
+    for (const TensorName& name : names_) {
+      const at::Tensor slot = weights.at(name.slot, name.layer);
+      copy_from_checkpoint(config_.spec, name, files_.float_tensor(name.name), slot);
+      if (!at::isfinite(slot).all().item<bool>()) fail_input("{}: expected finite weights, got NaN or infinity", files_.where(name.name));
+    }
   }
 
  private:
   const FamilyNames& family() const { return family_names(config_.spec.family); }
 
   // Backbones come with the family's prefix, bare (GPT-2's first release), or under a trainer's own (Starling).
-  void apply_prefix(std::vector<TensorName>& names) const {
+  void apply_prefix() {
     const std::string usual = family().prefix;
-    const std::string embedding = names.front().name.substr(usual.size());
+    const std::string embedding = names_.front().name.substr(usual.size());
     for (const std::string& prefix : {usual, std::string(), std::string("transformer."), std::string("model."), "model." + usual}) {
       if (!files_.contains(prefix + embedding)) continue;
-      for (TensorName& name : names)
+      for (TensorName& name : names_)
         if (name.name.starts_with(usual)) name.name = prefix + name.name.substr(usual.size());
       return;
     }
   }
 
   // A new pad token may have given the embedding a row more than the checkpoint has.
-  std::int64_t stored_rows(const TensorName& name) const {
-    const std::int64_t rows = files_.contains(name.name) ? files_.float_tensor(name.name).size(0) : name.row_end;
-    return config_.new_pad && config_.new_pad->added && rows == name.row_end - 1 ? rows : name.row_end;
-  }
+  std::int64_t stored_rows() const { return std::min(config_.spec.vocab_size, config_.json["vocab_size"].get<std::int64_t>()); }
 
-  void copy(const TensorName& name, const at::Tensor& slot) {
+  void check(const TensorName& name, const std::vector<std::int64_t>& slot_shape) const {
     const at::Tensor source = files_.float_tensor(name.name);
-    const std::vector<std::int64_t> expected = checkpoint_shape(name, slot);
+    const std::vector<std::int64_t> expected = checkpoint_shape(name, slot_shape);
     if (source.sizes() != at::IntArrayRef(expected))
-      fail_input("{}: expected shape [{}], got [{}]; config.json and weights do not belong together", files_.where(name.name),
-                 fmt::join(expected, ", "), fmt::join(source.sizes().vec(), ", "));
-    copy_from_checkpoint(config_.spec, name, source, slot);
-    if (!at::isfinite(slot).all().item<bool>()) fail_input("{}: expected finite weights, got NaN or infinity", files_.where(name.name));
+      fail_input("{}: expected shape [{}] by {}/config.json, got [{}]; config.json and weights do not belong together",
+                 files_.where(name.name), fmt::join(expected, ", "), config_.directory, fmt::join(source.sizes().vec(), ", "));
   }
 
   const CheckpointConfig& config_;
   const TensorFiles& files_;
+  std::vector<TensorName> names_;
 };
 
-void initialise_head(const Weights& weights, std::int64_t width, std::uint64_t seed) {
-  at::Generator generator = at::detail::createCPUGenerator(derive_seed(seed, "reward head"));
-  const double deviation = 1.0 / std::sqrt(static_cast<double>(width + 1));
-  weights.at(Slot::score).copy_(at::empty({1, width}, at::kFloat).normal_(0.0, deviation, generator));
-}
-
-void choose_new_pad(CheckpointConfig& config) {
-  const PadToken pad = choose_pad_token(Tokenizer::load(config.directory));
-  if (pad.added && pad.id >= config.spec.vocab_size) config.spec.vocab_size = pad.id + 1;
+void choose_new_pad(CheckpointConfig& config, const Tokenizer& tokenizer) {
+  const PadToken pad = choose_pad_token(tokenizer, config.end_token_ids);
+  if (pad.id > config.spec.vocab_size)
+    fail_input("{}: tokenizer.json: expected up to {} tokens, as the embedding has rows, got {}, so that there is no place for a pad token",
+               config.directory, config.spec.vocab_size, tokenizer.vocab_size());
+  config.spec.vocab_size = std::max(config.spec.vocab_size, pad.id + 1);
   config.pad_token_id = pad.id;
   config.new_pad = pad;
 }
 
-Pooling stored_pooling(const CheckpointConfig& config) {
-  return config.json.value("metarm_pooling", Json()) == "last" ? Pooling::last : Pooling::last_not_pad;
+bool is_end_token(const CheckpointConfig& config, const Tokenizer& tokenizer, std::optional<std::int64_t> id) {
+  if (!id) return false;
+  return std::ranges::find(config.end_token_ids, *id) != config.end_token_ids.end() || tokenizer.special().eos == *id;
 }
 
-[[noreturn]] void fail_without_head(const CheckpointConfig& config) {
-  if (config.head == HeadKind::language_model)
-    fail_input("{}: expected a reward model, got a causal language model; `metarm train` makes a reward model of it", config.directory);
-  fail_input("{}: expected a reward head (score.weight, or {} of other trainers), got none; without it rewards would be random",
-             config.directory, fmt::join(std::begin(kHeadNames) + 1, std::end(kHeadNames), ", "));
+// A new reward model gets a pad token of its own; so does one that is read at its last token, which transformers would read before it.
+void settle_pad(CheckpointConfig& config, bool new_model, Pooling pooling) {
+  if (!new_model && (pooling != Pooling::last || !config.pad_token_id)) return;
+  const Tokenizer tokenizer = Tokenizer::load(config.directory);
+  if (new_model || is_end_token(config, tokenizer, config.pad_token_id)) choose_new_pad(config, tokenizer);
+}
+
+// transformers takes an LM head that differs from the embedding for what it is, whatever tie_word_embeddings says.
+void untie_where_they_differ(ModelSpec& spec, const TensorFiles& files) {
+  if (!spec.tied_embeddings) return;
+  ModelSpec untied = spec;
+  untied.tied_embeddings = false;
+  std::string head;
+  for (const TensorName& name : list_tensor_names(untied, HeadKind::language_model))
+    if (name.slot == Slot::lm_head) head = name.name;
+  if (!files.contains(head)) return;
+  const at::Tensor lm_head = files.float_tensor(head);
+  for (const std::string& name : files.names())
+    if (ends_with_any(name, {"embed_tokens.weight", "wte.weight", "embed_in.weight"}) && !at::equal(files.float_tensor(name), lm_head))
+      spec = untied;
 }
 
 }  // namespace
@@ -138,30 +135,36 @@ LoadedRewardModel load_reward_model(const std::string& directory, at::ScalarType
   loaded.config = load_checkpoint_config(directory);
   CheckpointConfig& config = loaded.config;
   const TensorFiles files = TensorFiles::open(directory);
-  const std::optional<std::string> head = find_head(files, config.json);
+  const std::optional<RewardHead> head = read_reward_head(config, files, log);
   loaded.new_head = !head;
-  if (!head && (config.head == HeadKind::reward || missing_head == MissingHead::fail)) fail_without_head(config);
-  if (!head) choose_new_pad(config);
-
-  const bool bias = head && files.contains(*head + ".bias");
-  Weights weights(config.spec, HeadKind::reward, bias, dtype, device);
-  Loader loader(config, files);
-  loader.load(weights, HeadKind::reward, head ? std::set<std::string>{*head + ".weight", *head + ".bias"} : std::set<std::string>{});
-  if (head)
-    loader.load_head(*head, weights);
-  else
-    initialise_head(weights, config.spec.width, seed);
+  const bool may_miss = missing_head == MissingHead::zero || (missing_head == MissingHead::initialise && config.head != HeadKind::reward);
+  if (!head && !may_miss) fail_without_head(config);
 
   RewardModel& reward_model = loaded.reward_model;
-  reward_model.model = {config.spec, std::move(weights), {}};
-  reward_model.pooling = pooling.value_or(stored_pooling(config));
+  reward_model.pooling = pooling ? *pooling : stored_pooling(config);
+  settle_pad(config, !head && missing_head == MissingHead::initialise, reward_model.pooling);
   reward_model.pad_token_id = config.pad_token_id;
-  if (reward_model.pooling == Pooling::last_not_pad && config.pad_token_id && config.pad_token_id == config.eos_token_id)
-    log.warn(
-        fmt::format("{}: pad_token_id is the end token ({}): rewards are read at the token before it, as transformers does; --pooling last "
-                    "reads the last token",
-                    directory, *config.pad_token_id));
+
+  const Loader loader(config, files, HeadKind::reward, head ? head->tensors : std::set<std::string>{});
+  reward_model.model = {config.spec, Weights(config.spec, HeadKind::reward, dtype, device), {}};
+  Weights& weights = reward_model.model.weights;
+  loader.load(weights);
+  loaded.head = (head                                ? head->weight
+                 : missing_head == MissingHead::zero ? at::zeros({1, config.spec.width}, at::kFloat)
+                                                     : make_reward_head(config.spec.width, seed))
+                    .to(device);
+  weights.at(Slot::score).copy_(loaded.head);
+  if (head && head->bias.defined()) weights.set(Slot::score_bias, 0, head->bias.to(device));
   return loaded;
+}
+
+void warn_about_pad(const LoadedRewardModel& loaded, const Tokenizer& tokenizer, Log& log) {
+  const RewardModel& reward_model = loaded.reward_model;
+  if (reward_model.pooling != Pooling::last_not_pad || !is_end_token(loaded.config, tokenizer, reward_model.pad_token_id)) return;
+  log.warn(
+      fmt::format("{}: pad_token_id is the end token ({}): rewards are read at the token before it, as transformers does; --pooling last "
+                  "reads the last token",
+                  loaded.config.directory, *reward_model.pad_token_id));
 }
 
 LoadedLanguageModel load_language_model(const std::string& directory, at::ScalarType dtype, at::Device device, Log&) {
@@ -171,9 +174,10 @@ LoadedLanguageModel load_language_model(const std::string& directory, at::Scalar
   if (loaded.config.head != HeadKind::language_model)
     fail_input("{}: expected a causal language model, got {}", directory, loaded.config.json["architectures"][0].get<std::string>());
   const TensorFiles files = TensorFiles::open(directory);
-  Weights weights(loaded.config.spec, HeadKind::language_model, false, dtype, device);
-  Loader(loaded.config, files).load(weights, HeadKind::language_model, {});
-  loaded.model = {loaded.config.spec, std::move(weights), {}};
+  untie_where_they_differ(loaded.config.spec, files);
+  const Loader loader(loaded.config, files, HeadKind::language_model, {});
+  loaded.model = {loaded.config.spec, Weights(loaded.config.spec, HeadKind::language_model, dtype, device), {}};
+  loader.load(loaded.model.weights);
   return loaded;
 }
 

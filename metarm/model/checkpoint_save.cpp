@@ -32,7 +32,8 @@ Json reward_config(const RewardModel& reward_model, const CheckpointConfig& conf
   json["label2id"] = {{"LABEL_0", 0}};
   json["vocab_size"] = config.spec.vocab_size;
   if (reward_model.pad_token_id) json["pad_token_id"] = *reward_model.pad_token_id;
-  for (const char* dropped : {"num_labels", "auto_map", "value_head_prefix", "torch_dtype", "dtype", "metarm_pooling"}) json.erase(dropped);
+  for (const char* dropped : {"num_labels", "auto_map", "value_head_prefix", "torch_dtype", "dtype", "metarm_pooling", "pooling"})
+    json.erase(dropped);
   json["torch_dtype"] = enum_name(dtype);
   if (reward_model.pooling == Pooling::last) json["metarm_pooling"] = "last";
   return json;
@@ -45,16 +46,15 @@ void save_reward_model(const std::string& directory, const RewardModel& reward_m
   std::vector<NamedTensor> tensors;
   for (const TensorName& name : list_tensor_names(config.spec, HeadKind::reward)) {
     const at::Tensor slot = weights.at(name.slot, name.layer);
-    tensors.push_back(
-        {name.name, checkpoint_shape(name, slot), [&config, name, slot] { return copy_to_checkpoint(config.spec, name, slot); }});
+    tensors.push_back({name.name, checkpoint_shape(name, slot.sizes().vec()),
+                       [&config, name, slot] { return copy_to_checkpoint(config.spec, name, slot); }});
   }
-  for (const auto& [name, slot] : {std::pair("score.weight", Slot::score), std::pair("score.bias", Slot::score_bias)}) {
-    const at::Tensor tensor = weights.at(slot);
-    if (tensor.defined()) tensors.push_back({name, tensor.sizes().vec(), [tensor] { return tensor.detach(); }});
-  }
+  if (weights.at(Slot::score_bias).defined()) fail_internal("save_reward_model: expected a head without a bias");
+  const at::Tensor score = weights.at(Slot::score);
+  tensors.push_back({"score.weight", score.sizes().vec(), [score] { return score.detach(); }});
   const at::NoGradGuard no_grad;
   save_tensor_files(directory, tensors, scalar_type(dtype), kShardBytes);
-  copy_tokenizer_files(config.directory, directory, config.new_pad);
+  copy_tokenizer_files(config.tokenizer_directory, directory, config.new_pad);
   write_file((std::filesystem::path(directory) / "config.json").string(), reward_config(reward_model, config, dtype).dump(2) + "\n");
 }
 

@@ -56,6 +56,14 @@ void check_all_used(const GgufFile& file, const std::vector<Conversion>& convers
                  model_type);
 }
 
+void check_vocabulary(const GgufFile& file, const ModelSpec& spec) {
+  constexpr const char* key = "tokenizer.ggml.tokens";
+  const auto* tokens = file.texts(key);
+  if (tokens != nullptr && tokens->size() > static_cast<std::size_t>(spec.vocab_size))
+    fail_input("{}: {}: expected at most {} tokens, as token_embd.weight has rows, got {}", file.where(), key, spec.vocab_size,
+               tokens->size());
+}
+
 // Which row of the source each row of the tensor to write is.
 std::int64_t source_row(const ModelSpec& spec, const TensorName& name, std::int64_t row) {
   const std::int64_t width = spec.head_width;
@@ -162,6 +170,7 @@ void convert_gguf(const std::string& input, const std::string& output_directory,
   const ModelSpec spec = parse_model_spec(config, input);
   const std::vector<Conversion> conversions = list_conversions(file, spec);
   check_all_used(file, conversions, config["model_type"].get<std::string>());
+  check_vocabulary(file, spec);
   const TokenizerTexts tokenizer = make_tokenizer_texts(file);
 
   AtomicDirectory directory(output_directory);

@@ -22,6 +22,14 @@ class Config {
   }
   std::int64_t integer(const char* field, std::int64_t otherwise) const { return has(field) ? checked_integer(field) : otherwise; }
   double number(const char* field, double otherwise) const { return has(field) ? number_field(json_, field, where_) : otherwise; }
+  double positive(const char* field, double otherwise) const {
+    const double value = number(field, otherwise);
+    if (!(value > 0)) fail_input("{}: {}: expected more than 0, got {}", where_, field, value);
+    return value;
+  }
+  // Where null turns a thing off (0) and an absent field leaves it as the family has it.
+  std::int64_t integer_or_off(const char* field, std::int64_t absent) const { return json_.contains(field) ? integer(field, 0) : absent; }
+  double number_or_off(const char* field, double absent) const { return json_.contains(field) ? number(field, 0) : absent; }
   bool flag(const char* field, bool otherwise) const {
     if (!has(field)) return otherwise;
     if (!json_[field].is_boolean()) fail_input("{}: {}: expected true or false, got {}", where_, field, json_type_name(json_[field]));
@@ -29,6 +37,12 @@ class Config {
   }
   std::string text(const char* field, const std::string& otherwise) const {
     return has(field) ? text_field(json_, field, where_) : otherwise;
+  }
+  std::int64_t layers(const char* field) const {
+    constexpr std::int64_t kMaxLayers = 10000;
+    const std::int64_t value = integer(field);
+    if (value > kMaxLayers) fail_input("{}: {}: expected at most {}, got {}", where_, field, kMaxLayers, value);
+    return value;
   }
   const Json& object(const char* field) const {
     require(field);
@@ -61,29 +75,43 @@ Activation parse_activation(const Config& config, const char* field, const char*
   fail_input("{}: {}: expected silu, gelu, gelu_new or gelu_pytorch_tanh, got {}", config.where(), field, name);
 }
 
-// transformers writes `rope_theta` and `rope_scaling`, or both together as `rope_parameters`.
+// transformers writes `rope_theta` and `rope_scaling`, or both together as `rope_parameters`; where a file has both, rope_scaling counts.
+const char* rope_field(const Config& config) {
+  if (config.has("rope_scaling") && !config.json()["rope_scaling"].empty()) return "rope_scaling";
+  return config.has("rope_parameters") ? "rope_parameters" : nullptr;
+}
+
+RopeScaling parse_llama3_rope(const Config& config, const Config& rope) {
+  const char* original = "original_max_position_embeddings";
+  const std::int64_t inner = rope.integer(original, config.integer("max_position_embeddings", 0));
+  const RopeScaling scaling = {rope.positive("factor", 8.0), rope.positive("low_freq_factor", 1.0), rope.positive("high_freq_factor", 4.0),
+                               config.integer(original, inner)};
+  if (scaling.original_max_positions == 0) fail_input("{}: {}: expected a number of positions, got none", rope.where(), original);
+  if (scaling.low_freq_factor == scaling.high_freq_factor)
+    fail_input("{}: low_freq_factor, high_freq_factor: expected two numbers, got {} twice", rope.where(), scaling.low_freq_factor);
+  return scaling;
+}
+
 void parse_rope(const Config& config, ModelSpec& spec, const char* theta_field) {
-  const bool together = config.has("rope_parameters");
-  const std::string inner = config.where() + ": " + (together ? "rope_parameters" : "rope_scaling");
-  spec.rope_theta = config.number(theta_field, spec.rope_theta);
-  if (!together && !config.has("rope_scaling")) return;
-  const Config rope(config.object(together ? "rope_parameters" : "rope_scaling"), inner);
-  spec.rope_theta = rope.number("rope_theta", spec.rope_theta);
+  spec.rope_theta = config.positive(theta_field, spec.rope_theta);
+  const char* field = rope_field(config);
+  if (field == nullptr) return;
+  const std::string inner = config.where() + ": " + field;
+  const Config rope(config.object(field), inner);
+  spec.rope_theta = rope.positive("rope_theta", spec.rope_theta);
   const std::string type = rope.text("rope_type", rope.text("type", "default"));
-  if (type == "linear") {
-    spec.rope_linear_factor = rope.number("factor", 1.0);
-  } else if (type == "llama3") {
-    spec.rope_scaling = RopeScaling{rope.number("factor", 8.0), rope.number("low_freq_factor", 1.0), rope.number("high_freq_factor", 4.0),
-                                    rope.integer("original_max_position_embeddings", 8192)};
-  } else if (type != "default") {
+  if (type == "linear")
+    spec.rope_linear_factor = rope.positive("factor", 1.0);
+  else if (type == "llama3")
+    spec.rope_scaling = parse_llama3_rope(config, rope);
+  else if (type != "default")
     fail_input("{}: rope_type: expected default, linear or llama3, got {}", inner, type);
-  }
 }
 
 void parse_common(const Config& config, ModelSpec& spec) {
   spec.vocab_size = config.integer("vocab_size");
   spec.width = config.integer("hidden_size");
-  spec.layers = config.integer("num_hidden_layers");
+  spec.layers = config.layers("num_hidden_layers");
   spec.heads = config.integer("num_attention_heads");
   spec.kv_heads = config.integer("num_key_value_heads", spec.heads);
   spec.head_width = config.integer("head_dim", spec.heads > 0 ? spec.width / spec.heads : 0);
@@ -98,7 +126,7 @@ void parse_common(const Config& config, ModelSpec& spec) {
 
 // Which layers see a sliding window: `layer_types` where the config lists them, else the family's rule.
 void parse_windows(const Config& config, ModelSpec& spec, const std::function<bool(std::int64_t)>& slides) {
-  const std::int64_t window = config.integer("sliding_window", 0);
+  const std::int64_t window = config.integer_or_off("sliding_window", 4096);
   if (window == 0) return;
   const bool listed = config.has("layer_types");
   if (listed && (!config.json()["layer_types"].is_array() || config.json()["layer_types"].size() != static_cast<std::size_t>(spec.layers)))
@@ -148,9 +176,9 @@ void parse_gemma2(const Config& config, ModelSpec& spec) {
   spec.norm_place = NormPlace::before_and_after;
   spec.norm_adds_one = true;
   spec.embedding_scale = std::sqrt(static_cast<double>(spec.width));
-  spec.attention_scale = 1.0 / std::sqrt(config.number("query_pre_attn_scalar", 256.0));
-  spec.attention_softcap = config.number("attn_logit_softcapping", 0.0);
-  spec.logit_softcap = config.number("final_logit_softcapping", 0.0);
+  spec.attention_scale = 1.0 / std::sqrt(config.positive("query_pre_attn_scalar", 256.0));
+  spec.attention_softcap = config.number_or_off("attn_logit_softcapping", 50.0);
+  spec.logit_softcap = config.number_or_off("final_logit_softcapping", 30.0);
   spec.qkv_bias = spec.attention_out_bias = config.flag("attention_bias", false);
   parse_windows(config, spec, [](std::int64_t layer) { return layer % 2 == 0; });
 }
@@ -158,7 +186,7 @@ void parse_gemma2(const Config& config, ModelSpec& spec) {
 void parse_gpt2(const Config& config, ModelSpec& spec) {
   spec.vocab_size = config.integer("vocab_size");
   spec.width = config.integer("n_embd");
-  spec.layers = config.integer("n_layer");
+  spec.layers = config.layers("n_layer");
   spec.heads = spec.kv_heads = config.integer("n_head");
   spec.head_width = spec.heads > 0 ? spec.width / spec.heads : 0;
   spec.mlp_width = config.integer("n_inner", 4 * spec.width);
@@ -188,25 +216,28 @@ void parse_gpt_neox(const Config& config, ModelSpec& spec) {
   spec.tied_embeddings = config.flag("tie_word_embeddings", false);
   parse_rope(config, spec, "rotary_emb_base");
   double share = config.number("rotary_pct", config.number("partial_rotary_factor", 0.25));
-  if (config.has("rope_parameters"))
-    share = Config(config.object("rope_parameters"), config.where()).number("partial_rotary_factor", share);
+  if (const char* field = rope_field(config)) share = Config(config.object(field), config.where()).number("partial_rotary_factor", share);
+  if (!(share >= 0 && share <= 1)) fail_input("{}: rotary_pct: expected a share from 0 to 1, got {}", config.where(), share);
   spec.rotary_width = static_cast<std::int64_t>(static_cast<double>(spec.head_width) * share);
 }
 
 void check_spec(const ModelSpec& spec, const std::string& where) {
-  const auto positive = [&](const char* what, std::int64_t value) {
-    if (value <= 0) fail_input("{}: {}: expected more than 0, got {}", where, what, value);
+  constexpr std::int64_t kMaxSize = std::int64_t{1} << 30;  // products of two and a few more stay within 64 bits
+  const auto size = [&](const char* what, std::int64_t value) {
+    if (value <= 0 || value > kMaxSize) fail_input("{}: {}: expected from 1 to {}, got {}", where, what, kMaxSize, value);
   };
-  positive("vocabulary size", spec.vocab_size);
-  positive("width", spec.width);
-  positive("layers", spec.layers);
-  positive("attention heads", spec.heads);
-  positive("key/value heads", spec.kv_heads);
-  positive("head width", spec.head_width);
-  positive("MLP width", spec.mlp_width);
+  size("vocabulary size", spec.vocab_size);
+  size("width", spec.width);
+  size("layers", spec.layers);
+  size("attention heads", spec.heads);
+  size("key/value heads", spec.kv_heads);
+  size("head width", spec.head_width);
+  size("MLP width", spec.mlp_width);
+  if (spec.positions == PositionKind::learned) size("positions", spec.max_positions);
   if (spec.heads % spec.kv_heads != 0)
     fail_input("{}: num_key_value_heads: expected a divisor of {} heads, got {}", where, spec.heads, spec.kv_heads);
   if (spec.rotary_width % 2 != 0) fail_input("{}: expected an even number of rotary components, got {}", where, spec.rotary_width);
+  if (!(spec.norm_epsilon >= 0)) fail_input("{}: expected a norm's epsilon from 0, got {}", where, spec.norm_epsilon);
 }
 
 struct FamilyRow {

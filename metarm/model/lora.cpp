@@ -49,21 +49,21 @@ Lora make_lora(const ModelSpec& spec, const LoraOptions& options) {
   return lora;
 }
 
-FlatTensors make_lora_tensors(const Lora& lora, const Weights& weights, std::uint64_t seed) {
+FlatTensors make_lora_tensors(const Lora& lora, const at::Tensor& initial_head, std::uint64_t seed) {
   std::vector<TensorInfo> infos;
   for (const LoraModule& module : lora.modules) {
     infos.push_back({module.name + ".lora_A.weight", {lora.options.rank, module.in}, true});
     infos.push_back({module.name + ".lora_B.weight", {module.out, lora.options.rank}, true});
   }
   const std::size_t head = infos.size();
-  infos.push_back({"score.weight", weights.at(Slot::score).sizes().vec(), true});
-  FlatTensors tensors(std::move(infos), at::kFloat, weights.at(Slot::score).device());
+  infos.push_back({"score.weight", initial_head.sizes().vec(), true});
+  FlatTensors tensors(std::move(infos), at::kFloat, initial_head.device());
   for (std::size_t i = 0; i < lora.modules.size(); ++i) {
     at::Generator generator = at::detail::createCPUGenerator(derive_seed(seed, "lora", i));
     const double bound = 1.0 / std::sqrt(static_cast<double>(lora.modules[i].in));
     tensors.tensor(2 * i).copy_(at::empty({lora.options.rank, lora.modules[i].in}, at::kFloat).uniform_(-bound, bound, generator));
   }
-  tensors.tensor(head).copy_(weights.at(Slot::score));
+  tensors.tensor(head).copy_(initial_head);
   return tensors;
 }
 
@@ -79,13 +79,18 @@ void attach_lora(RewardModel& reward_model, const Lora& lora, const std::vector<
   reward_model.model.weights.set(Slot::score, 0, tensors.back());
 }
 
-void merge_lora(Model& model) {
+void merge_lora(RewardModel& reward_model, const Lora& lora, const std::vector<at::Tensor>& tensors) {
   const at::NoGradGuard no_grad;
+  Model& model = reward_model.model;
+  at::Tensor head = model.weights.at(Slot::score);  // in the storage, which training takes its weights from
+  attach_lora(reward_model, lora, tensors);
   for (const LowRankUpdate& update : model.updates) {
     at::Tensor rows = model.weights.at(update.slot, update.layer).slice(0, update.row_begin, update.row_end);
     rows.copy_(rows.to(at::kFloat) + at::mm(update.b.to(at::kFloat), update.a.to(at::kFloat)) * update.scale);
   }
   model.updates.clear();
+  head.copy_(tensors.back());
+  model.weights.set(Slot::score, 0, head);
 }
 
 }  // namespace metarm

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cmath>
 #include <filesystem>
 #include <set>
 
@@ -49,16 +50,33 @@ Json adapter_config(const RewardModel& reward_model, const Lora& lora, const Che
   return json;
 }
 
+bool is_off(const Json& json, const char* field) {
+  if (!json.contains(field)) return true;
+  const Json& value = json[field];
+  return value.is_primitive() ? value.is_null() || value == false : value.empty();
+}
+
+// PiSSA, OLoRA, CorDA and LoftQ change the base's weights, too, so that their A and B say nothing without the same initialisation.
+void check_initialisation(const Json& json, const std::string& where) {
+  const Json value = json.value("init_lora_weights", Json(true));
+  if (!value.is_boolean() && !value.is_null() && value != "gaussian" && value != "eva" && value != "orthogonal")
+    fail_input("{}: init_lora_weights: expected true, false, gaussian, eva or orthogonal, got {}; merge the adapter with PEFT first", where,
+               value.dump());
+}
+
 LoraOptions parse_adapter_config(const Json& json, const std::string& where) {
   LoraOptions options;
   if (text_field(json, "peft_type", where) != "LORA") fail_input("{}: peft_type: expected LORA, got {}", where, json["peft_type"].dump());
-  for (const char* unsupported : {"use_dora", "use_rslora", "rank_pattern", "alpha_pattern"})
-    if (json.contains(unsupported) && json[unsupported].is_primitive() ? json[unsupported] == true
-                                                                       : json.contains(unsupported) && !json[unsupported].empty())
+  for (const char* unsupported : {"use_dora", "use_rslora", "use_qalora", "rank_pattern", "alpha_pattern", "layer_replication",
+                                  "alora_invocation_tokens", "trainable_token_indices"})
+    if (!is_off(json, unsupported))
       fail_input("{}: {}: expected a plain LoRA adapter, got {}", where, unsupported, json[unsupported].dump());
-  options.rank = static_cast<std::int64_t>(number_field(json, "r", where));
+  check_initialisation(json, where);
+  const double rank = number_field(json, "r", where);
+  if (!(rank >= 1) || rank > 1e6 || rank != std::floor(rank))
+    fail_input("{}: r: expected a whole number from 1, got {}", where, json["r"].dump());
+  options.rank = static_cast<std::int64_t>(rank);
   options.alpha = number_field(json, "lora_alpha", where);
-  if (options.rank < 1) fail_input("{}: r: expected at least 1, got {}", where, options.rank);
   return options;
 }
 
@@ -76,19 +94,60 @@ Lora list_adapted(const ModelSpec& spec, const LoraOptions& options, const Tenso
   return lora;
 }
 
+void check_shape(const TensorFiles& files, const std::string& name, const std::vector<std::int64_t>& expected) {
+  const at::Tensor source = files.float_tensor(name);
+  if (source.sizes() != at::IntArrayRef(expected))
+    fail_input("{}: expected shape [{}], got [{}]", files.where(name), fmt::join(expected, ", "), fmt::join(source.sizes().vec(), ", "));
+  if (!at::isfinite(source).all().item<bool>()) fail_input("{}: expected finite weights, got NaN or infinity", files.where(name));
+}
+
+// In the order of make_lora_tensors. All is checked before memory is taken.
+std::vector<at::Tensor> read_adapter(const LoadedRewardModel& base, const Lora& lora, const TensorFiles& files) {
+  const std::string head = std::string(kPrefix) + "score.weight";
+  for (const LoraModule& module : lora.modules) {
+    check_shape(files, kPrefix + module.name + ".lora_A.weight", {lora.options.rank, module.in});
+    check_shape(files, kPrefix + module.name + ".lora_B.weight", {module.out, lora.options.rank});
+  }
+  check_shape(files, head, {1, base.config.spec.width});
+  const FlatTensors flat = make_lora_tensors(lora, base.head, 0);
+  std::vector<at::Tensor> tensors;
+  for (std::size_t i = 0; i < flat.size(); ++i) tensors.push_back(flat.tensor(i));
+  for (std::size_t i = 0; i < lora.modules.size(); ++i) {
+    const LoraModule& module = lora.modules[i];
+    const TensorName b = row_layout(module, kPrefix + module.name + ".lora_B.weight");
+    tensors[2 * i].copy_(files.float_tensor(kPrefix + module.name + ".lora_A.weight"));
+    copy_from_checkpoint(base.config.spec, b, files.float_tensor(b.name), tensors[2 * i + 1]);
+  }
+  tensors.back().copy_(files.float_tensor(head));
+  return tensors;
+}
+
+Json load_config(const std::string& path) {
+  Json json = load_json(path);
+  if (!json.is_object()) fail_input("{}: expected an object, got {}", path, json_type_name(json));
+  return json;
+}
+
 }  // namespace
 
-void check_adapter_base(const CheckpointConfig& base) {
-  if (base.new_pad && base.new_pad->added)
-    fail_input(
-        "{}: expected a checkpoint with a pad token for an adapter, got none, and an adapter cannot add one; merge the adapter "
-        "(--merge-lora true)",
-        base.directory);
+void check_adapter_base(const std::string& directory, const LoadedRewardModel& base, Log& log) {
+  constexpr const char* hint = "merge the adapter (--merge-lora true)";
+  if (is_adapter(directory)) fail_input("{}: expected a whole checkpoint for an adapter, got an adapter; {}", directory, hint);
+  if (base.config.new_pad && base.config.new_pad->added)
+    fail_input("{}: expected a checkpoint with a pad token for an adapter, got none, and an adapter cannot add one; {}", directory, hint);
+  if (base.reward_model.model.weights.at(Slot::score_bias).defined())
+    fail_input("{}: expected a reward head without a bias for an adapter, got one, and an adapter has no place for it; {}", directory,
+               hint);
+  const auto pad = token_id_list(base.config.json, "pad_token_id", directory);
+  if (base.reward_model.pad_token_id && !pad.empty() && pad.front() != *base.reward_model.pad_token_id)
+    log.warn(
+        fmt::format("{}: its pad_token_id is {}, the adapter's is {}: set config.pad_token_id to {} where PEFT loads the base, or {}, "
+                    "for the same rewards there",
+                    directory, pad.front(), *base.reward_model.pad_token_id, *base.reward_model.pad_token_id, hint));
 }
 
 void save_adapter(const std::string& directory, const RewardModel& reward_model, const Lora& lora, const CheckpointConfig& base) {
   const at::NoGradGuard no_grad;
-  check_adapter_base(base);
   std::vector<NamedTensor> tensors;
   for (std::size_t i = 0; i < lora.modules.size(); ++i) {
     const LoraModule& module = lora.modules[i];
@@ -101,44 +160,40 @@ void save_adapter(const std::string& directory, const RewardModel& reward_model,
   const at::Tensor score = reward_model.model.weights.at(Slot::score);
   tensors.push_back({std::string(kPrefix) + "score.weight", score.sizes().vec(), [score] { return score.detach(); }});
   save_tensor_file((fs::path(directory) / "adapter_model.safetensors").string(), tensors, at::kFloat);
-  copy_tokenizer_files(base.directory, directory, base.new_pad);
+  copy_tokenizer_files(base.tokenizer_directory, directory, base.new_pad);
   write_file((fs::path(directory) / "adapter_config.json").string(), adapter_config(reward_model, lora, base).dump(2) + "\n");
 }
 
 bool is_adapter(const std::string& directory) { return fs::exists(fs::path(directory) / "adapter_config.json"); }
 
+std::string adapter_base(const std::string& directory) {
+  const std::string where = (fs::path(directory) / "adapter_config.json").string();
+  const fs::path named = text_field(load_config(where), "base_model_name_or_path", where);
+  const std::string base = (named.is_absolute() ? named : fs::path(directory) / named).string();
+  if (is_adapter(base)) fail_input("{}: base_model_name_or_path: expected a whole checkpoint, got another adapter, {}", where, base);
+  return base;
+}
+
 LoadedRewardModel load_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling,
                                Log& log) {
   const at::NoGradGuard no_grad;
-  const std::string where = (fs::path(directory) / "adapter_config.json").string();
-  const Json json = load_json(where);
-  const fs::path named = text_field(json, "base_model_name_or_path", where);
-  const std::string base = (named.is_absolute() ? named : fs::path(directory) / named).string();
+  const std::string where = (fs::path(directory) / "adapter_config.json").string(), base = adapter_base(directory);
+  const Json json = load_config(where);
+  const LoraOptions options = parse_adapter_config(json, where);
+  const std::vector<std::int64_t> pad = token_id_list(json, "metarm_pad_token_id", where);
+  if (!pooling && json.value("metarm_pooling", Json()) == "last") pooling = Pooling::last;
   LoadedRewardModel loaded =
-      with_context(where, [&] { return load_reward_model(base, dtype, device, MissingHead::initialise, 0, pooling, log); });
-  const TensorFiles files = TensorFiles::open_file((fs::path(directory) / "adapter_model.safetensors").string());
-  const Lora lora = list_adapted(loaded.config.spec, parse_adapter_config(json, where), files);
-  FlatTensors tensors = make_lora_tensors(lora, loaded.reward_model.model.weights, 0);
-  const auto read = [&](const TensorName& name, const at::Tensor& target) {
-    const at::Tensor source = files.float_tensor(name.name);
-    if (source.sizes() != target.sizes())
-      fail_input("{}: expected shape {}, got {}", files.where(name.name), fmt::format("[{}]", fmt::join(target.sizes().vec(), ", ")),
-                 fmt::format("[{}]", fmt::join(source.sizes().vec(), ", ")));
-    copy_from_checkpoint(loaded.config.spec, name, source, target);
-  };
-  for (std::size_t i = 0; i < lora.modules.size(); ++i) {
-    const LoraModule& module = lora.modules[i];
-    read({kPrefix + module.name + ".lora_A.weight", module.weight.slot, 0, 0, lora.options.rank, Layout::same}, tensors.tensor(2 * i));
-    read(row_layout(module, kPrefix + module.name + ".lora_B.weight"), tensors.tensor(2 * i + 1));
-  }
-  read({std::string(kPrefix) + "score.weight", Slot::score, 0, 0, 1, Layout::same}, tensors.tensor(tensors.size() - 1));
+      with_context(where, [&] { return load_reward_model(base, dtype, device, MissingHead::zero, 0, pooling, log); });
+  if (!pad.empty()) loaded.reward_model.pad_token_id = pad.front();
+  if (json.contains("metarm_chat_template")) loaded.config.json["metarm_chat_template"] = json["metarm_chat_template"];
+  if (fs::exists(fs::path(directory) / "tokenizer.json")) loaded.config.tokenizer_directory = directory;
 
-  std::vector<at::Tensor> views;
-  for (std::size_t i = 0; i < tensors.size(); ++i) views.push_back(tensors.tensor(i).to(dtype));
-  attach_lora(loaded.reward_model, lora, views);
-  merge_lora(loaded.reward_model.model);
-  if (json.contains("metarm_pad_token_id")) loaded.reward_model.pad_token_id = json["metarm_pad_token_id"].get<std::int64_t>();
-  if (!pooling && json.value("metarm_pooling", Json()) == "last") loaded.reward_model.pooling = Pooling::last;
+  const TensorFiles files = TensorFiles::open_file((fs::path(directory) / "adapter_model.safetensors").string());
+  const Lora lora = list_adapted(loaded.config.spec, options, files);
+  const std::vector<at::Tensor> tensors = read_adapter(loaded, lora, files);
+  merge_lora(loaded.reward_model, lora, tensors);
+  loaded.reward_model.model.weights.set(Slot::score_bias, 0, {});  // the adapter's head has none
+  loaded.head = tensors.back();
   loaded.new_head = false;
   return loaded;
 }

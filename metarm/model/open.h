@@ -19,6 +19,10 @@ struct OpenRewardModel {
 
   Encoder encoder() const { return Encoder(*tokenizer, chat ? &*chat : nullptr, max_length); }
 };
+// The folder whose tokenizer a checkpoint has: its own, or that of its base for an adapter without one.
+std::string tokenizer_directory(const std::string& directory);
+std::optional<ChatTemplate> load_chat_template(const std::string& directory, const Tokenizer& tokenizer, ChatFormat wanted);
+
 // For scoring: a checkpoint without a reward head is an error.
 OpenRewardModel open_reward_model(const std::string& directory, const ScoringOptions& scoring, const CommonOptions& common, Log& log);
 

@@ -1,5 +1,6 @@
 #include "metarm/model/pad_token.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "metarm/base/file.h"
@@ -9,9 +10,11 @@ namespace metarm {
 
 namespace fs = std::filesystem;
 
-PadToken choose_pad_token(const Tokenizer& tokenizer) {
+PadToken choose_pad_token(const Tokenizer& tokenizer, std::span<const std::int64_t> end_tokens) {
   const SpecialTokens& special = tokenizer.special();
-  const auto usable = [&](std::optional<TokenId> id) { return id && id != special.eos && id != special.bos; };
+  const auto usable = [&](std::optional<TokenId> id) {
+    return id && id != special.eos && id != special.bos && std::ranges::find(end_tokens, *id) == end_tokens.end();
+  };
   if (usable(special.pad)) return {*special.pad, std::string(tokenizer.id_to_token(*special.pad)), false};
   for (const char* text : {"<|finetune_right_pad_id|>", "<|pad|>", "<pad>", "[PAD]", "<|endoftext|>", "<|padding|>",
                            "<|reserved_special_token_0|>", "<unk>"}) {

@@ -16,19 +16,16 @@ namespace metarm {
 
 namespace {
 
-void append_ids(const Json& json, std::vector<TokenId>& ids) {
-  const Json field = json.value("eos_token_id", Json());
-  for (const Json& id : field.is_array() ? field : Json::array({field}))
-    if (id.is_number_integer()) ids.push_back(id.get<TokenId>());
-}
-
 std::vector<TokenId> list_end_tokens(const Tokenizer& tokenizer, const CheckpointConfig& config) {
-  std::vector<TokenId> ids;
-  if (tokenizer.special().eos) ids.push_back(*tokenizer.special().eos);
-  append_ids(config.json, ids);
-  const std::filesystem::path generation = std::filesystem::path(config.directory) / "generation_config.json";
-  if (std::filesystem::exists(generation)) append_ids(load_json(generation.string()), ids);
-  return ids;
+  std::vector<std::int64_t> ids = config.end_token_ids;
+  const std::string generation = (std::filesystem::path(config.directory) / "generation_config.json").string();
+  if (std::filesystem::exists(generation))
+    for (const std::int64_t id : token_id_list(load_json(generation), "eos_token_id", generation)) ids.push_back(id);
+  std::vector<TokenId> ends;
+  if (tokenizer.special().eos) ends.push_back(*tokenizer.special().eos);
+  for (const std::int64_t id : ids)
+    if (id >= 0 && id < config.spec.vocab_size) ends.push_back(static_cast<TokenId>(id));
+  return ends;
 }
 
 std::optional<std::size_t> find_stop(const std::string& text, const std::vector<std::string>& stops) {
@@ -50,6 +47,8 @@ class Sampler {
 
   SampleSummary run() {
     const Rows<Prompt> rows = read_prompts(options_.prompts, options_.skip_bad_rows ? BadRows::skip : BadRows::stop);
+    log_skipped(rows.report, log_);
+    summary_.skipped = rows.report.skipped;
     AtomicFile file(options_.output);
     const LoadedLanguageModel policy =
         load_language_model(options_.model, resolve_dtype(options_.common, device_, Work::sampling), device_, log_);

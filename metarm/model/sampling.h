@@ -58,6 +58,7 @@ struct SampleOptions {
 
 struct SampleSummary {
   std::int64_t prompts = 0, responses = 0, tokens = 0, ended = 0;
+  std::int64_t skipped = 0;  // malformed rows
   double seconds = 0;
 };
 

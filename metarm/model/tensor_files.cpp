@@ -139,6 +139,8 @@ void save_shard(const std::string& path, const std::vector<NamedTensor>& tensors
   std::vector<TensorBytes> bytes;
   for (std::size_t i = shard.begin; i < shard.end; ++i) {
     const at::Tensor& tensor = kept.emplace_back(tensors[i].make().to(at::kCPU, dtype).contiguous());
+    if (dtype != at::kFloat && !at::isfinite(tensor).all().item<bool>())
+      fail_input("{}: {}: expected finite weights that {} holds, got others; write float32", path, tensors[i].name, at::toString(dtype));
     bytes.push_back({tensors[i].name,
                      to_dtype(dtype),
                      tensors[i].shape,

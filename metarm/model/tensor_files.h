@@ -39,7 +39,8 @@ class TensorFiles {
 };
 
 // Writes named tensors (contiguous, on any device) as model.safetensors, or in shards of at most `shard_bytes` with an index, into
-// `directory`. Each tensor is asked for when it is its turn, so that only one shard is in memory.
+// `directory`. Each tensor is asked for when it is its turn, so that only one shard is in memory. Input error where a narrower
+// type makes a weight infinite.
 struct NamedTensor {
   std::string name;
   std::vector<std::int64_t> shape;

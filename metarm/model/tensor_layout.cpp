@@ -17,11 +17,10 @@ at::Tensor swap_heads(const at::Tensor& rows, std::int64_t outer, std::int64_t i
 
 }  // namespace
 
-std::vector<std::int64_t> checkpoint_shape(const TensorName& name, const at::Tensor& slot_tensor) {
-  std::vector<std::int64_t> shape = slot_tensor.sizes().vec();
-  shape[0] = name.row_end - name.row_begin;
-  if (name.layout == Layout::transposed) std::swap(shape[0], shape[1]);
-  return shape;
+std::vector<std::int64_t> checkpoint_shape(const TensorName& name, std::vector<std::int64_t> slot_shape) {
+  slot_shape[0] = name.row_end - name.row_begin;
+  if (name.layout == Layout::transposed) std::swap(slot_shape[0], slot_shape[1]);
+  return slot_shape;
 }
 
 void copy_from_checkpoint(const ModelSpec& spec, const TensorName& name, const at::Tensor& source, const at::Tensor& slot_tensor) {

@@ -9,8 +9,8 @@
 
 namespace metarm {
 
-// The shape that `name` has in a checkpoint, given its slot's tensor.
-std::vector<std::int64_t> checkpoint_shape(const TensorName& name, const at::Tensor& slot_tensor);
+// The shape that `name` has in a checkpoint, given that of its slot's tensor.
+std::vector<std::int64_t> checkpoint_shape(const TensorName& name, std::vector<std::int64_t> slot_shape);
 
 // Copies a checkpoint tensor of that shape (any float type) into its rows of the slot's tensor, and back: a contiguous tensor of the
 // checkpoint's shape, in the slot's type.

@@ -97,7 +97,7 @@ void list_layer(SlotList& list, const ModelSpec& spec, std::int64_t i) {
 
 }  // namespace
 
-std::vector<SlotInfo> list_slots(const ModelSpec& spec, HeadKind head, bool score_bias) {
+std::vector<SlotInfo> list_slots(const ModelSpec& spec, HeadKind head) {
   SlotList list;
   list.model(Slot::token_embedding, {spec.vocab_size, spec.width});
   if (spec.positions == PositionKind::learned) list.model(Slot::position_embedding, {spec.max_positions, spec.width});
@@ -105,15 +105,12 @@ std::vector<SlotInfo> list_slots(const ModelSpec& spec, HeadKind head, bool scor
   list.model(Slot::final_norm_weight, {spec.width});
   if (spec.norm == NormKind::layer) list.model(Slot::final_norm_bias, {spec.width});
   if (head == HeadKind::language_model && !spec.tied_embeddings) list.model(Slot::lm_head, {spec.vocab_size, spec.width});
-  if (head == HeadKind::reward) {
-    list.model(Slot::score, {1, spec.width});
-    if (score_bias) list.model(Slot::score_bias, {1});
-  }
+  if (head == HeadKind::reward) list.model(Slot::score, {1, spec.width});
   return list.take();
 }
 
-Weights::Weights(const ModelSpec& spec, HeadKind head, bool score_bias, at::ScalarType dtype, at::Device device)
-    : slots_(list_slots(spec, head, score_bias)), by_layer_(static_cast<std::size_t>(spec.layers)) {
+Weights::Weights(const ModelSpec& spec, HeadKind head, at::ScalarType dtype, at::Device device)
+    : slots_(list_slots(spec, head)), by_layer_(static_cast<std::size_t>(spec.layers)) {
   std::vector<TensorInfo> infos;
   for (const SlotInfo& slot : slots_) infos.push_back(slot.info);
   storage_ = FlatTensors(std::move(infos), dtype, device);

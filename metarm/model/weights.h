@@ -21,7 +21,7 @@ enum class Slot {
   final_norm_bias,  // [D]
   lm_head,          // [V, D], absent when tied or in a reward model
   score,            // [1, D], the reward head
-  score_bias,       // [1], only where a foreign head has one
+  score_bias,       // [1], only where a foreign head has one; never trained, so in no storage
   // of each layer
   attention_norm_weight,
   attention_norm_bias,  // [D]
@@ -79,13 +79,13 @@ struct SlotInfo {
   std::int64_t layer;  // 0 for slots of the whole model
   TensorInfo info;
 };
-std::vector<SlotInfo> list_slots(const ModelSpec& spec, HeadKind head, bool score_bias = false);
+std::vector<SlotInfo> list_slots(const ModelSpec& spec, HeadKind head);
 
 // Tensors by slot and layer. Copies share the tensors.
 class Weights {
  public:
   Weights() = default;
-  Weights(const ModelSpec& spec, HeadKind head, bool score_bias, at::ScalarType dtype, at::Device device);  // zeros
+  Weights(const ModelSpec& spec, HeadKind head, at::ScalarType dtype, at::Device device);  // zeros
   // The same slots over other tensors of the same shapes, in the order of list_slots (a compute copy, autograd leaves).
   Weights with_tensors(const std::vector<at::Tensor>& tensors) const;
 

@@ -3,10 +3,13 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
 #include "metarm/base/error.h"
+#include "metarm/model/open.h"
+#include "metarm/model/reward_head.h"
 #include "metarm/model/tensor_files.h"
 
 namespace metarm {
@@ -27,13 +30,17 @@ RewardModel over_master(const RewardSetup& setup) {
   return reward_model;
 }
 
-}  // namespace
-
-void log_skipped(const BadRowReport& report, Log& log) {
-  if (report.skipped == 0) return;
-  log.warn(fmt::format("{} of {} rows were malformed and left out", report.skipped, report.rows));
-  for (const std::string& error : report.first_errors) log.warn("left out: " + error);
+// Said before the training rather than after it.
+void check_save_dtype(const Model& model, SaveDType dtype) {
+  constexpr double kMaxHalf = 65504;
+  if (dtype != SaveDType::float16) return;
+  const at::Tensor& weights = model.weights.storage().flat();
+  const double largest = std::max(weights.max().item<double>(), -weights.min().item<double>());
+  if (largest > kMaxHalf)
+    fail_input("--save-dtype: expected bfloat16 or float32 for weights up to {}, got float16, which ends at {}", largest, kMaxHalf);
 }
+
+}  // namespace
 
 std::vector<EncodedPair> load_pairs(const std::vector<std::string>& files, const char* option, Encoder& encoder,
                                     const ScoringOptions& scoring, Log& log) {
@@ -51,8 +58,9 @@ RewardSetup make_reward_setup(const SetupOptions& options, const TrainingOptions
   const at::ScalarType compute = resolve_dtype(common, device, Work::training);
   const bool lora = training.lora_rank > 0;
   RewardSetup setup;
-  setup.tokenizer = std::make_unique<Tokenizer>(Tokenizer::load(options.model));
-  setup.chat = ChatTemplate::load(options.model, *setup.tokenizer, scoring.chat_template);
+  setup.source = options.model;
+  setup.tokenizer = std::make_unique<Tokenizer>(Tokenizer::load(tokenizer_directory(options.model)));
+  setup.chat = load_chat_template(options.model, *setup.tokenizer, scoring.chat_template);
   Encoder encoder(*setup.tokenizer, setup.chat ? &*setup.chat : nullptr, scoring.max_length);
   setup.pairs = load_pairs(options.pairs, "--pairs", encoder, scoring, log);
   if (!training.eval_pairs.empty()) setup.eval_pairs = load_pairs(training.eval_pairs, "--eval-pairs", encoder, scoring, log);
@@ -64,9 +72,15 @@ RewardSetup make_reward_setup(const SetupOptions& options, const TrainingOptions
   // The output is scored as it was trained, without being told again.
   if (scoring.chat_template != ChatFormat::automatic) setup.loaded.config.json["metarm_chat_template"] = enum_name(scoring.chat_template);
   RewardModel& reward_model = setup.loaded.reward_model;
-  if (lora && !training.merge_lora) check_adapter_base(setup.loaded.config);
+  warn_about_pad(setup.loaded, *setup.tokenizer, log);
+  if (lora && !training.merge_lora)
+    check_adapter_base(options.model, setup.loaded, log);
+  else
+    check_save_dtype(reward_model.model, training.save_dtype);
+  if (const double bias = remove_score_bias(reward_model.model); bias != 0)
+    log.warn(fmt::format("{}: the reward head's bias, {}, has no place in transformers: all rewards fall by it", options.model, bias));
   if (lora) setup.lora = make_lora(reward_model.model.spec, training.lora());
-  FlatTensors master = lora ? make_lora_tensors(*setup.lora, reward_model.model.weights, seed) : reward_model.model.weights.storage();
+  FlatTensors master = lora ? make_lora_tensors(*setup.lora, setup.loaded.head, seed) : reward_model.model.weights.storage();
   setup.trainable = std::make_unique<Trainable>(std::move(master), compute, options.separate_copy);
   if (lora)
     attach_lora(reward_model, *setup.lora, setup.trainable->leaves());
@@ -75,22 +89,22 @@ RewardSetup make_reward_setup(const SetupOptions& options, const TrainingOptions
   return setup;
 }
 
-void save_trained(const RewardSetup& setup, const std::string& folder, bool merge, SaveDType dtype, Log& log) {
+void save_trained(const RewardSetup& setup, const std::string& folder, bool merge, SaveDType dtype) {
   const RewardModel trained = over_master(setup);
   if (!setup.lora) return save_reward_model(folder, trained, setup.loaded.config, dtype);
   if (!merge) return save_adapter(folder, trained, *setup.lora, setup.loaded.config);
   // The base again, in float32: what the training computed with may be rounded.
   LoadedRewardModel base =
-      load_reward_model(setup.loaded.config.directory, at::kFloat, at::kCPU, MissingHead::initialise, 0, trained.pooling, log);
+      load_reward_model(setup.source, at::kFloat, at::kCPU, MissingHead::initialise, 0, trained.pooling, *make_null_log());
+  remove_score_bias(base.reward_model.model);
   std::vector<at::Tensor> tensors;
   for (std::size_t i = 0; i < setup.trainable->master().size(); ++i) tensors.push_back(setup.trainable->master().tensor(i).cpu());
-  attach_lora(base.reward_model, *setup.lora, tensors);
-  merge_lora(base.reward_model.model);
+  merge_lora(base.reward_model, *setup.lora, tensors);
   save_reward_model(folder, base.reward_model, setup.loaded.config, dtype);
 }
 
-void save_checkpoint(const RewardSetup& setup, const std::string& folder, bool merge, const NamedTensors& state, Log& log) {
-  save_trained(setup, folder, merge, SaveDType::float32, log);
+void save_checkpoint(const RewardSetup& setup, const std::string& folder, bool merge, const NamedTensors& state) {
+  save_trained(setup, folder, merge, SaveDType::float32);
   NamedTensors all = state;
   if (setup.lora) all.emplace_back("trainable", setup.trainable->master().flat());
   if (all.empty()) return;

@@ -19,6 +19,7 @@
 namespace metarm {
 
 struct RewardSetup {
+  std::string source;        // the checkpoint that training starts from
   LoadedRewardModel loaded;  // its forward pass reads the trainable's compute copy
   std::optional<Lora> lora;
   std::unique_ptr<Trainable> trainable;
@@ -44,17 +45,15 @@ RewardSetup make_reward_setup(const SetupOptions& setup, const TrainingOptions& 
 // Pairs of the files as token sequences; notes on what was left out go to the log. Input error, naming `option`, when none is left.
 std::vector<EncodedPair> load_pairs(const std::vector<std::string>& files, const char* option, Encoder& encoder,
                                     const ScoringOptions& scoring, Log& log);
-// What reading rows left out, to the log.
-void log_skipped(const BadRowReport& report, Log& log);
 
 // Writes the model, from the master weights, into an existing folder: whole, or with LoRA the adapters, or with `merge` the whole with the
 // adapters merged.
-void save_trained(const RewardSetup& setup, const std::string& folder, bool merge, SaveDType dtype, Log& log);
+void save_trained(const RewardSetup& setup, const std::string& folder, bool merge, SaveDType dtype);
 
 // A checkpoint to resume from: the model in float32 as save_trained writes it, and training_state.safetensors with the optimizer's and
 // other `state`, float32. load_checkpoint restores all in place, bit for bit; a file of another run is an input error.
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
-void save_checkpoint(const RewardSetup& setup, const std::string& folder, bool merge, const NamedTensors& state, Log& log);
+void save_checkpoint(const RewardSetup& setup, const std::string& folder, bool merge, const NamedTensors& state);
 void load_checkpoint(RewardSetup& setup, const std::string& folder, const NamedTensors& state, Log& log);
 
 }  // namespace metarm

@@ -1,4 +1,4 @@
-"""One text, one score: alone, in company, in a tree, saved and loaded; by the token rules of TRL and transformers; and from other trainers' checkpoints."""
+"""One text, one score: alone, in company, in a tree, saved and loaded; by the token rules of TRL and transformers."""
 
 import json
 import random
@@ -8,9 +8,10 @@ import pytest
 import torch
 import transformers as hf
 from families import FAMILIES, edit_config, save_checkpoint
-from programs import read_rows, run_metarm, write_rows
+from programs import run_metarm, write_rows
 from reference import token_ids
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from scoring import by_transformers, score
 
 WORDS = "the inn at a river there then nine other three when in heather tin anther".split()
 
@@ -19,17 +20,6 @@ def make_rows(count, seed=0):
     rng = random.Random(seed)
     text = lambda low, high: " ".join(rng.choice(WORDS) for _ in range(rng.randrange(low, high)))
     return [{"prompt": text(1, 12), "responses": [" " + text(1, 9) for _ in range(rng.randrange(1, 6))]} for _ in range(count)]
-
-
-def score(model, rows, folder, *more):
-    write_rows(folder / "in.jsonl", rows)
-    run_metarm("score", "--model", model, "--input", folder / "in.jsonl", "--output", folder / "out.jsonl", "--quiet", *more)
-    return read_rows(folder / "out.jsonl")
-
-
-def by_transformers(model, ids):
-    with torch.no_grad():
-        return model(torch.tensor([ids])).logits[0, 0].item()
 
 
 def test_company_order_and_trees_do_not_matter(tmp_path):
@@ -135,40 +125,6 @@ def test_too_long_texts_lose_the_prompt_s_oldest_tokens(tmp_path):
     assert row["reward"] is None
     result = run_metarm("score", "--model", tmp_path / "rm", "--input", tmp_path / "in.jsonl", "--max-length", str(limit))
     assert "1 sequences longer than --max-length" in result.stderr
-
-
-FOREIGN = {  # trainer -> (head's name, prefix of the backbone, architecture)
-    "OpenRLHF, older": ("value_head", "model.", "LlamaForCausalLM"),
-    "UltraRM": ("regression_head", "model.", "LlamaRewardModel"),
-    "Starling": ("v_head", "transformer.", "LlamaForCausalLM"),
-    "Beaver": ("score_head", "model.", "LlamaForScore"),
-    "OASST": ("out_proj", "model.", "LlamaRewardModel"),
-    "OpenRLHF, named in config": ("my_head", "model.", "LlamaForCausalLM"),
-}
-
-
-@pytest.mark.parametrize("trainer", list(FOREIGN))
-def test_foreign_heads(trainer, tmp_path):
-    head, prefix, architecture = FOREIGN[trainer]
-    model, tokenizer = save_checkpoint(tmp_path / "rm", "llama", "reward")
-    path = tmp_path / "rm" / "model.safetensors"
-    tensors = {}
-    for name, tensor in load_file(path).items():
-        tensors[name.replace("model.", prefix, 1) if name.startswith("model.") else f"{head}.weight"] = tensor
-    bias = 0.0
-    if trainer == "Beaver":
-        bias = 0.75
-        tensors[f"{head}.bias"] = torch.tensor([bias])
-    save_file(tensors, path, {"format": "pt"})
-    edit_config(tmp_path / "rm", architectures=[architecture])
-    if trainer.endswith("config"):
-        edit_config(tmp_path / "rm", value_head_prefix=head)
-    row = score(tmp_path / "rm", [{"text": "the inn"}], tmp_path)[0]
-    assert row["reward"] == pytest.approx(by_transformers(model, token_ids(tokenizer, "", "the inn")) + bias, abs=1e-4)
-    write_rows(tmp_path / "pairs.jsonl", [{"prompt": "a", "chosen": " b", "rejected": " c"}])
-    run_metarm("train", "--model", tmp_path / "rm", "--pairs", tmp_path / "pairs.jsonl", "--output", tmp_path / "saved", "--max-steps", 1, "--lr", 0, "--quiet")
-    assert "score.weight" in load_file(tmp_path / "saved" / "model.safetensors")
-    assert score(tmp_path / "saved", [{"text": "the inn"}], tmp_path)[0]["reward"] == pytest.approx(row["reward"], abs=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

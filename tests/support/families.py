@@ -24,7 +24,7 @@ CONFIGS = {
     "qwen2": (hf.Qwen2Config, _common()),
     "qwen2_window": (hf.Qwen2Config, _common(use_sliding_window=True, sliding_window=5, max_window_layers=1)),
     "qwen3": (hf.Qwen3Config, _common(head_dim=16)),
-    "gemma2": (hf.Gemma2Config, _common(head_dim=16, query_pre_attn_scalar=20, sliding_window=6)),
+    "gemma2": (hf.Gemma2Config, _common(head_dim=16, query_pre_attn_scalar=20, sliding_window=6, attn_logit_softcapping=1.0, final_logit_softcapping=3.0)),
     "gpt2": (hf.GPT2Config, dict(vocab_size=VOCAB, n_embd=48, n_layer=3, n_head=6, n_positions=256, pad_token_id=3, eos_token_id=2,
                                  bos_token_id=1)),
     "gpt_neox": (hf.GPTNeoXConfig, _common(rotary_pct=0.5)),

@@ -111,7 +111,7 @@ def write_gguf(path, architecture, tensors, parameters=None, tokens=None):
     writer.close()
 
 
-def write_model(path, model, more=None, tensors=None):
+def write_model(path, model, more=None, tensors=None, tokens=None):
     config = model.config
 
     def parameters(writer):
@@ -120,4 +120,4 @@ def write_model(path, model, more=None, tensors=None):
             more(writer)
 
     architecture = gguf.MODEL_ARCH_NAMES[ARCHITECTURES[config.model_type]]
-    write_gguf(path, architecture, model_tensors(model) if tensors is None else tensors, parameters, tiny_tokens(config.vocab_size))
+    write_gguf(path, architecture, model_tensors(model) if tensors is None else tensors, parameters, tokens or tiny_tokens(config.vocab_size))
