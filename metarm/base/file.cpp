@@ -4,9 +4,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -16,29 +14,6 @@
 
 namespace metarm {
 namespace {
-
-std::string gzip(std::string_view text) {
-  z_stream stream{};
-  if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-    fail_internal("gzip: expected zlib to start, got no stream");
-  std::string packed, chunk(1 << 18, '\0');
-  int code = Z_OK;
-  while (code == Z_OK) {
-    if (stream.avail_in == 0) {  // avail_in has 32 bits, texts may be longer
-      const std::size_t count = std::min<std::size_t>(text.size(), 1 << 30);
-      stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-      stream.avail_in = static_cast<uInt>(count);
-      text.remove_prefix(count);
-    }
-    stream.next_out = reinterpret_cast<Bytef*>(chunk.data());
-    stream.avail_out = static_cast<uInt>(chunk.size());
-    code = deflate(&stream, text.empty() ? Z_FINISH : Z_NO_FLUSH);
-    packed.append(chunk.data(), chunk.size() - stream.avail_out);
-  }
-  deflateEnd(&stream);
-  if (code != Z_STREAM_END) fail_internal("gzip: expected the end of the stream, got code {}", code);
-  return packed;
-}
 
 std::string_view without_line_end(std::string_view line) {
   if (line.ends_with('\r')) line.remove_suffix(1);
@@ -75,10 +50,7 @@ MappedFile::~MappedFile() {
 
 void write_file(const std::string& path, std::string_view text) {
   AtomicFile file(path);
-  if (path.ends_with(".gz"))
-    file.write(gzip(text));
-  else
-    file.write(text);
+  file.write(text);
   file.commit();
 }
 

@@ -1,4 +1,4 @@
-// Files that appear whole or not at all, memory-mapped input, and gzip on reading.
+// Files that appear whole or not at all, memory-mapped input, and gzip.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,8 @@
 #include <string_view>
 
 namespace metarm {
+
+class GzipWriter;
 
 // A read-only memory-mapped file; an empty file is an empty span. Move-only. io error when it cannot be opened.
 class MappedFile {
@@ -27,8 +29,8 @@ class MappedFile {
 };
 
 // A file under a temporary name beside its destination (a device such as /dev/stdout is written directly). commit() flushes it to disk and
-// renames it into place; without commit the temporary file is removed and the destination is as before. io error (disk full and the like)
-// from write and commit.
+// renames it into place; without commit the temporary file is removed and the destination is as before. Packed as gzip where the name ends
+// in .gz. io error (disk full and the like) from write and commit.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::string& path);
@@ -41,11 +43,14 @@ class AtomicFile {
   void commit();
 
  private:
+  void append(std::string_view bytes);
+
   std::string path_, temporary_, buffer_;
+  std::unique_ptr<GzipWriter> gzip_;
   int descriptor_ = -1;
 };
 
-void write_file(const std::string& path, std::string_view text);  // atomic; gzip when the name ends in .gz
+void write_file(const std::string& path, std::string_view text);  // atomic, as AtomicFile
 std::string read_file(const std::string& path);                   // whole file; unpacks gzip by its magic bytes
 
 // A folder under a temporary name beside its destination, for outputs of several files. commit() renames it into place.
@@ -64,6 +69,11 @@ class AtomicDirectory {
   std::string destination_, temporary_;
   bool committed_ = false;
 };
+
+// Whether this is the name that an output has beside its destination while it is written. A killed process leaves such names behind.
+bool is_temporary(const std::string& path);
+// Removes what this process has under such names: for a signal that is about to end it.
+void remove_unfinished_outputs();
 
 void sync_directory(const std::string& path);  // makes renames in it durable
 

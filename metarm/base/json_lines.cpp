@@ -2,6 +2,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
+#include "metarm/base/log.h"
 
 namespace metarm {
 namespace {
@@ -132,9 +133,10 @@ BadRowReport for_each_row(const std::vector<std::string>& files, BadRows bad_row
       try {
         row(parse_row(line, file, number));
       } catch (const Error& error) {
+        if (error.kind() != ErrorKind::input) throw;  // a disk that is full is not the row's fault
         const std::string where = fmt::format("{}:{}: ", file, number);
         const std::string message = std::string_view(error.what()).starts_with(where) ? error.what() : where + error.what();
-        if (error.kind() != ErrorKind::input || bad_rows == BadRows::stop) throw Error(error.kind(), message);
+        if (bad_rows == BadRows::stop) throw Error(error.kind(), message);
         ++report.skipped;
         if (report.first_errors.size() < kShownErrors) report.first_errors.push_back(message);
       }
@@ -144,6 +146,12 @@ BadRowReport for_each_row(const std::vector<std::string>& files, BadRows bad_row
   if (report.rows > 0 && report.skipped == report.rows)
     fail_input("{}; expected a good row, got {} bad ones", report.first_errors.front(), report.skipped);
   return report;
+}
+
+void log_skipped(const BadRowReport& report, Log& log) {
+  if (report.skipped == 0) return;
+  log.warn(fmt::format("{} of {} rows were malformed and left out", report.skipped, report.rows));
+  for (const std::string& error : report.first_errors) log.warn("left out: " + error);
 }
 
 const Json& require_field(const Json& object, const char* field, const std::string& where) {

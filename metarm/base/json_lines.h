@@ -10,6 +10,7 @@
 
 namespace metarm {
 
+class Log;
 using Json = nlohmann::json;
 
 bool is_valid_utf8(std::string_view text);
@@ -36,8 +37,11 @@ struct BadRowReport {
 };
 
 // Calls `row` for each non-blank line of the files in order. An input Error (bad JSON, not an object, or thrown by `row`) stops with
-// `file:line: message`, or with BadRows::skip is counted. No row at all in a file: input error `file: expected rows, got an empty file`.
+// `file:line: message`, or with BadRows::skip is counted; other errors pass as they are. No row at all in a file: input error `file:
+// expected rows, got an empty file`.
 BadRowReport for_each_row(const std::vector<std::string>& files, BadRows bad_rows, const std::function<void(const JsonRow&)>& row);
+// Warnings of what was left out: nothing where nothing was.
+void log_skipped(const BadRowReport& report, Log& log);
 
 // Checked access: an input error `where: field: expected text, got null` when the type is wrong.
 const Json& require_field(const Json& object, const char* field, const std::string& where);

@@ -9,7 +9,7 @@
 
 namespace metarm {
 
-enum class LogLevel { info, warning };
+enum class LogLevel { info, result, warning };  // result: what a command came to
 
 class Log {
  public:
@@ -19,11 +19,12 @@ class Log {
   virtual void progress(std::string_view task, std::int64_t done, std::int64_t total, std::string_view note) = 0;
 
   void info(const std::string& text) { message(LogLevel::info, text); }
+  void result(const std::string& text) { message(LogLevel::result, text); }
   void warn(const std::string& text) { message(LogLevel::warning, text); }
 };
 
 // To stderr: a progress bar where stderr is a terminal, else a plain line at the first, the last and about every tenth part.
-// `quiet` keeps warnings only.
+// `quiet` keeps warnings and results only.
 std::unique_ptr<Log> make_console_log(bool quiet);
 std::unique_ptr<Log> make_null_log();
 

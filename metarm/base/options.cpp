@@ -33,6 +33,16 @@ bool same_value(const FieldValue& a, const FieldValue& b) {
       a);
 }
 
+// 0, false and nothing switch an option off.
+bool is_on(const FieldValue& value) {
+  if (const auto* flag = std::get_if<bool>(&value)) return *flag;
+  if (const auto* whole = std::get_if<std::int64_t>(&value)) return *whole != 0;
+  if (const auto* real = std::get_if<double>(&value)) return *real != 0;
+  if (const auto* text = std::get_if<std::string>(&value)) return !text->empty();
+  if (const auto* list = std::get_if<std::vector<std::string>>(&value)) return !list->empty();
+  return true;
+}
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -226,7 +236,7 @@ class Parser {
     for (const Field& field : fields_) {
       if (field.info.required && !given_.contains(field.info.name))
         fail_input("{}: --{}: expected a value, got none; {}", where_, field.info.name, field.info.help);
-      if (field.info.needs && given_.contains(field.info.name) && !given_.contains(field.info.needs))
+      if (field.info.needs && given_.contains(field.info.name) && !is_on(find(field.info.needs)->value))
         fail_input("{}: --{}: expected --{} with it, got it alone; it has no effect so", where_, field.info.name, field.info.needs);
     }
   }

@@ -35,7 +35,7 @@ struct FieldInfo {
   bool required = false;
   double min = -std::numeric_limits<double>::infinity();  // for numbers, inclusive
   double max = std::numeric_limits<double>::infinity();
-  const char* needs = nullptr;  // name of another option without which this one has no effect: giving this alone is an error
+  const char* needs = nullptr;  // name of another option; where that is 0, false or empty this one has no effect, and giving it is an error
 };
 
 // Specialise for an enum: `static constexpr std::pair<E, const char*> values[] = {{E::a, "a"}, ...};`
@@ -67,7 +67,7 @@ struct Parsed {
 };
 
 // Untyped core: fills `fields` from `--config FILE`, then flags. Input errors: unknown flag or key with "did you mean", wrong type or
-// range, missing required option, an option whose `needs` is absent. `where` is the command's name.
+// range, missing required option, an option whose `needs` is off. `where` is the command's name.
 Parsed parse_fields(std::string_view where, std::vector<Field>& fields, std::span<const std::string> arguments);
 std::string help_text(std::string_view command, std::string_view summary, const std::vector<Field>& fields);
 std::string to_toml(const std::vector<Field>& fields);  // numbers round-trip

@@ -39,7 +39,7 @@ void run_convert(const ConvertOptions& options, const Parsed&, Log& log) {
   if (options.common.json)
     print_out(Json{{"output", options.output}}.dump());
   else
-    log.info(fmt::format("wrote {}", options.output));
+    log.result(fmt::format("wrote {}", options.output));
 }
 
 }  // namespace

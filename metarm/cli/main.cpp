@@ -13,6 +13,7 @@
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
 #include "metarm/cli/command.h"
+#include "metarm/cli/interrupts.h"
 
 namespace metarm {
 
@@ -84,4 +85,7 @@ int guarded(const std::vector<std::string>& arguments) {
 }  // namespace
 }  // namespace metarm
 
-int main(int argc, char** argv) { return metarm::guarded({argv + 1, argv + argc}); }
+int main(int argc, char** argv) {
+  metarm::remove_outputs_when_interrupted();
+  return metarm::guarded({argv + 1, argv + argc});
+}

@@ -16,12 +16,13 @@ void run_sample(const SampleOptions& options, const Parsed&, Log& log) {
                    {"tokens", summary.tokens},
                    {"ended", summary.ended},
                    {"seconds", summary.seconds},
+                   {"skipped", summary.skipped},
                    {"output", options.output}}
                   .dump());
   else
-    log.info(fmt::format("{} responses to {} prompts, {} tokens in {:.1f} s, {:.0f} % ended by themselves: {}", summary.responses,
-                         summary.prompts, summary.tokens, summary.seconds,
-                         100.0 * static_cast<double>(summary.ended) / static_cast<double>(summary.responses), options.output));
+    log.result(fmt::format("{} responses to {} prompts, {} tokens in {:.1f} s, {:.0f} % ended by themselves: {}", summary.responses,
+                           summary.prompts, summary.tokens, summary.seconds,
+                           100.0 * static_cast<double>(summary.ended) / static_cast<double>(summary.responses), options.output));
 }
 
 }  // namespace

@@ -58,8 +58,9 @@ void run_score(const ScoreOptions& options, const Parsed&, Log& log) {
                    {"output", options.output}}
                   .dump());
   else
-    log.info(fmt::format("scored {} sequences of {} rows{}", summary.sequences, summary.rows,
-                         summary.skipped > 0 ? fmt::format(", {} rows left out", summary.skipped) : ""));
+    log.message(file ? LogLevel::result : LogLevel::info,  // on stdout, the rows are the result
+                fmt::format("scored {} sequences of {} rows{}", summary.sequences, summary.rows,
+                            summary.skipped > 0 ? fmt::format(", {} rows left out", summary.skipped) : ""));
 }
 
 }  // namespace

@@ -117,7 +117,7 @@ ScoreSummary score_rows(const RewardModel& reward_model, Encoder& encoder, const
   });
   scorer.flush();
   scorer.summary.skipped = report.skipped;
-  for (const std::string& error : report.first_errors) log.warn("left out: " + error);
+  log_skipped(report, log);
   if (scorer.summary.too_long > 0)
     log.warn(fmt::format("{} rows hold a response that alone is longer than --max-length: its reward is null", scorer.summary.too_long));
   for (const std::string& note : encoder.report().notes()) log.info(note);

@@ -10,6 +10,7 @@
 #include "metarm/meta/difference_step.h"
 #include "metarm/meta/meta_direction.h"
 #include "metarm/train/data_order.h"
+#include "metarm/train/fingerprint.h"
 #include "metarm/train/pairwise_step.h"
 
 namespace metarm {
@@ -50,6 +51,7 @@ class Alignment {
     const std::vector<std::int64_t> groups =
         group_order_.stream(step, std::min(options_.meta_batch_size, static_cast<std::int64_t>(groups_.size())));
     Json figures = options_.method == Method::meta ? add_meta(step, pairs, groups, gradient) : add_plain(step, pairs, groups, gradient);
+    figures["groups"] = groups.size();
     figures["tokens"] = figures["tokens"].get<std::int64_t>() + difference_.token_count(groups);
     return figures;
   }
@@ -129,13 +131,18 @@ std::vector<EncodedGroup> load_groups(const AlignOptions& options, const RewardS
 
 }  // namespace
 
-std::optional<TrainingSummary> align_reward_model(const AlignOptions& options, const Parsed& parsed, Log& log) {
-  check_options(options, parsed);
-  RunDirectory run(options.output, list_fields(options), options.training.resume);
+std::optional<TrainingSummary> align_reward_model(const AlignOptions& given, const Parsed& parsed, Log& log) {
+  check_options(given, parsed);
+  check_training_options("align", given.training, parsed);
+  AlignOptions options = given;
+  options.common = resolve_for_training(given.common);
+  RunDirectory run(options.output, "align", list_fields(options), options.training.resume);
   if (run.finished()) return std::nullopt;
   RewardSetup setup = make_reward_setup({options.model, options.pairs, MissingHead::fail, options.method == Method::meta}, options.training,
                                         options.scoring, options.common, log);
-  Alignment alignment(options, setup, load_groups(options, setup, log));
+  std::vector<EncodedGroup> groups = load_groups(options, setup, log);
+  run.expect_data({{"pairs", fingerprint(setup.pairs)}, {"eval_pairs", fingerprint(setup.eval_pairs)}, {"responses", fingerprint(groups)}});
+  Alignment alignment(options, setup, std::move(groups));
   return run_training(setup, alignment.objective(), options.training, options.scoring, run, log);
 }
 

@@ -26,7 +26,7 @@ class MetaDirection {
     double factor;
   };
   // Both for v float32 [total], of step `step` from 0. `advance` takes v into the moments: once a step, after the last use of the other
-  // two.
+  // two. A v whose length is not finite is left out.
   Direction direction(const at::Tensor& v, std::int64_t step) const;
   at::Tensor transposed_derivative(const at::Tensor& v, const at::Tensor& g, std::int64_t step) const;
   void advance(const at::Tensor& v);

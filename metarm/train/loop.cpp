@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "metarm/base/error.h"
@@ -18,11 +19,18 @@ namespace metarm {
 namespace {
 
 constexpr int kMaxSkippedInARow = 10;
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 std::int64_t peak_memory_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return usage.ru_maxrss * 1024;
+}
+
+// JSON has no NaN, and any number in its place would be read as a measurement.
+void drop_non_finite(Json& figures) {
+  std::erase_if(figures.get_ref<Json::object_t&>(),
+                [](const auto& figure) { return figure.second.is_number_float() && !std::isfinite(figure.second.template get<double>()); });
 }
 
 class Loop {
@@ -57,13 +65,15 @@ class Loop {
       if (is_due(done, training_.eval_steps)) evaluate(done);
       if (is_due(done, training_.save_steps))
         run_.save_checkpoint(done, training_.save_total_limit,
-                             [&](const std::string& folder) { save_checkpoint(setup_, folder, training_.merge_lora, state_, log_); });
+                             [&](const std::string& folder) { save_checkpoint(setup_, folder, training_.merge_lora, state_); });
     }
+    if (skipped_in_a_row_ > 0) fail_input("step {}: expected a finite gradient at the end, got one that is not; lower --lr", total_steps_);
     if (!setup_.eval_pairs.empty()) evaluate(total_steps_);
     summary_.steps = total_steps_;
+    summary_.skipped_steps = run_.skipped_steps();
     summary_.seconds = seconds();
     summary_.peak_memory_bytes = peak_memory_bytes();
-    save_trained(setup_, run_.path(), training_.merge_lora, training_.save_dtype, log_);
+    save_trained(setup_, run_.path(), training_.merge_lora, training_.save_dtype);
     return std::move(summary_);
   }
 
@@ -91,10 +101,11 @@ class Loop {
     figures["pairs_per_s"] = figures["pairs"].get<double>() / step_seconds;
     figures["tokens_per_s"] = figures["tokens"].get<double>() / step_seconds;
     figures["peak_memory_bytes"] = peak_memory_bytes();
+    drop_non_finite(figures);
     run_.record(step + 1, figures);
     log_.progress(objective_.name, step + 1, total_steps_,
-                  fmt::format("loss {:.3f}, accuracy {:.3f}, {:.2f} pairs/s", figures["loss"].get<double>(),
-                              figures["accuracy"].get<double>(), figures["pairs_per_s"].get<double>()));
+                  fmt::format("loss {:.3f}, accuracy {:.3f}, {:.2f} pairs/s", figures.value("loss", kNaN), figures.value("accuracy", kNaN),
+                              figures.value("pairs_per_s", kNaN)));
     summary_.last = std::move(figures);
   }
 
@@ -103,8 +114,6 @@ class Loop {
     log_.warn(fmt::format("step {}: skipped, its gradient is not finite", step + 1));
     if (++skipped_in_a_row_ == kMaxSkippedInARow)
       fail_input("step {}: expected a finite gradient, got {} in a row that are not; lower --lr", step + 1, kMaxSkippedInARow);
-    for (auto& [name, value] : figures.items())
-      if (value.is_number_float() && !std::isfinite(value.get<double>())) value = 0.0;
   }
 
   void evaluate(std::int64_t step) {

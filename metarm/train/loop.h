@@ -22,14 +22,15 @@ struct Objective {
 
 struct TrainingSummary {
   std::int64_t steps = 0;
+  std::int64_t skipped_steps = 0;  // of a resumed run, those before too
   double seconds = 0;
-  std::int64_t peak_memory_bytes = 0;  // of the process; on a GPU, of the device
+  std::int64_t peak_memory_bytes = 0;  // of the process
   Json last;                           // the last step's figures
   std::optional<PairStatistics> evaluation;
 };
 
 // Runs to the end from the run's last checkpoint, writes the finished model and removes nothing. A step whose gradient is not finite is
-// skipped and counted; ten in a row are an error.
+// skipped and counted; ten in a row are an error, and so is one at the end, since it says that the weights are beyond use.
 TrainingSummary run_training(RewardSetup& setup, const Objective& objective, const TrainingOptions& training, const ScoringOptions& scoring,
                              RunDirectory& run, Log& log);
 

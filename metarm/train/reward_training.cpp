@@ -5,15 +5,20 @@
 
 #include "metarm/eval/evaluate.h"
 #include "metarm/train/data_order.h"
+#include "metarm/train/fingerprint.h"
 #include "metarm/train/pairwise_step.h"
 
 namespace metarm {
 
-std::optional<TrainingSummary> train_reward_model(const TrainOptions& options, Log& log) {
-  RunDirectory run(options.output, list_fields(options), options.training.resume);
+std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, const Parsed& parsed, Log& log) {
+  check_training_options("train", given.training, parsed);
+  TrainOptions options = given;
+  options.common = resolve_for_training(given.common);
+  RunDirectory run(options.output, "train", list_fields(options), options.training.resume);
   if (run.finished()) return std::nullopt;
   RewardSetup setup = make_reward_setup({options.model, options.pairs, MissingHead::initialise, false}, options.training, options.scoring,
                                         options.common, log);
+  run.expect_data({{"pairs", fingerprint(setup.pairs)}, {"eval_pairs", fingerprint(setup.eval_pairs)}});
   const PairwiseStep pairwise = make_pairwise_step(options.training, options.scoring, options.common);
   DataOrder order(static_cast<std::int64_t>(setup.pairs.size()), static_cast<std::uint64_t>(options.common.seed), "pairs",
                   options.training.shuffle);
@@ -36,6 +41,7 @@ std::optional<TrainingSummary> train_reward_model(const TrainOptions& options, L
 Json to_json(const TrainingSummary& summary, const std::string& output) {
   Json json = {{"output", output},
                {"steps", summary.steps},
+               {"skipped_steps", summary.skipped_steps},
                {"seconds", summary.seconds},
                {"peak_memory_bytes", summary.peak_memory_bytes},
                {"last", summary.last}};
@@ -44,7 +50,8 @@ Json to_json(const TrainingSummary& summary, const std::string& output) {
 }
 
 std::string to_text(const TrainingSummary& summary, const std::string& output) {
-  return fmt::format("{} steps in {:.1f} s, {:.2f} GB of memory at most: {}", summary.steps, summary.seconds,
+  return fmt::format("{} steps{} in {:.1f} s, {:.2f} GB of memory at most: {}", summary.steps,
+                     summary.skipped_steps > 0 ? fmt::format(" ({} of them skipped)", summary.skipped_steps) : "", summary.seconds,
                      static_cast<double>(summary.peak_memory_bytes) / 1e9, output);
 }
 

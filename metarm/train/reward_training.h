@@ -33,7 +33,7 @@ struct TrainOptions {
 };
 
 // nullopt: the run was finished already (--resume), nothing was done.
-std::optional<TrainingSummary> train_reward_model(const TrainOptions& options, Log& log);
+std::optional<TrainingSummary> train_reward_model(const TrainOptions& options, const Parsed& parsed, Log& log);
 
 Json to_json(const TrainingSummary& summary, const std::string& output);
 std::string to_text(const TrainingSummary& summary, const std::string& output);

@@ -35,14 +35,28 @@ std::map<std::string, std::string> parse_resolved(const std::string& toml) {
   return values;
 }
 
-void check_same_options(const std::string& config_path, const std::string& config_toml) {
-  const std::map<std::string, std::string> then = parse_resolved(read_file(config_path));
+// The first line: TOML takes it for a comment, and --config FILE takes the rest.
+std::string command_line(const std::string& command) { return "# metarm " + command; }
+
+void check_same_options(const std::string& config_path, const std::string& command, const std::string& config_toml) {
+  const std::string text = read_file(config_path);
+  const std::string begun = text.substr(0, text.find('\n'));
+  if (begun.starts_with(command_line("")) && begun != command_line(command))
+    fail_input("{}: expected to go on with {}, which began the run, got {}", config_path, begun.substr(command_line("").size()), command);
+  const std::map<std::string, std::string> then = parse_resolved(text);
   for (const auto& [key, value] : parse_resolved(config_toml)) {
     const auto found = then.find(key);
     if (found != then.end() && found->second != value && !kFreeOptions.contains(key))
       fail_input("{}: {}: expected {}, with which the run began, got {}; --resume goes on with the same options", config_path, key,
                  found->second, value);
   }
+}
+
+// Whether a run may have to be kept there.
+bool has_files(const std::string& path) {
+  if (!fs::is_directory(path)) return fs::exists(path);
+  return std::ranges::any_of(fs::directory_iterator(path),
+                             [](const fs::directory_entry& entry) { return !is_temporary(entry.path().string()); });
 }
 
 // The N of step-N.
@@ -62,19 +76,18 @@ void append_line(const std::string& path, const std::string& line) {
 
 }  // namespace
 
-RunDirectory::RunDirectory(std::string path, const std::vector<Field>& options, bool resume)
-    : path_(std::move(path)), config_toml_(to_toml(options)) {
-  const bool has_files = fs::exists(path_) && !(fs::is_directory(path_) && fs::is_empty(path_));
-  if (has_files && !resume)
+RunDirectory::RunDirectory(std::string path, const char* command, const std::vector<Field>& options, bool resume)
+    : path_(std::move(path)), config_toml_(command_line(command) + "\n" + to_toml(options)) {
+  if (!has_files(path_)) return;
+  if (!resume)
     fail_input("--output {}: expected a folder that does not exist yet; choose another, or go on with the run in it by --resume", path_);
-  if (has_files && !fs::exists(file("config.toml")))
-    fail_input("--output {}: expected a run to resume, got a folder without config.toml", path_);
-  if (has_files) check_same_options(file("config.toml"), config_toml_);
+  if (!fs::exists(file("config.toml"))) fail_input("--output {}: expected a run to resume, got a folder without config.toml", path_);
+  check_same_options(file("config.toml"), command, config_toml_);
 }
 
 std::string RunDirectory::file(const char* name) const { return (fs::path(path_) / name).string(); }
 
-bool RunDirectory::finished() const { return fs::exists(file("config.json")); }
+bool RunDirectory::finished() const { return fs::exists(file("config.json")) || fs::exists(file("adapter_config.json")); }
 
 std::string RunDirectory::checkpoint_path(std::int64_t step) const {
   return (fs::path(path_) / "checkpoints" / fmt::format("{}{}", kStepPrefix, step)).string();
@@ -94,11 +107,35 @@ std::optional<std::int64_t> RunDirectory::last_checkpoint() const {
   return steps.empty() ? std::nullopt : std::optional(steps.back());
 }
 
+void RunDirectory::expect_data(Json data) {
+  data_ = std::move(data);
+  if (!fs::exists(file("data.json"))) return;
+  const Json then = load_json(file("data.json"));
+  for (const auto& [name, now] : data_.items()) {
+    const Json& before = require_field(then, name.c_str(), file("data.json"));
+    if (before == now) continue;
+    const std::string where = fmt::format("{}: {}", file("data.json"), name);
+    const double rows = number_field(before, "rows", where);
+    fail_input("{}: expected the {} rows with which the run began, got {}; --resume goes on with the same rows", where, rows,
+               now["rows"] == before["rows"] ? "as many others" : now["rows"].dump());
+  }
+}
+
+void RunDirectory::remove_leftovers() const {
+  for (const fs::directory_entry& entry : fs::directory_iterator(path_))
+    if (is_temporary(entry.path().string())) fs::remove_all(entry.path());
+  if (!fs::is_directory(file("checkpoints"))) return;
+  for (const fs::directory_entry& entry : fs::directory_iterator(file("checkpoints")))
+    if (!step_of(entry.path())) fs::remove_all(entry.path());  // unfinished ones
+}
+
 void RunDirectory::begin_at(std::int64_t step) {
   std::error_code error;
   fs::create_directories(path_, error);
   if (error) fail_io("--output {}: could not make the folder: {}", path_, error.message());
+  remove_leftovers();
   write_file(file("config.toml"), config_toml_);
+  write_file(file("data.json"), data_.dump(2) + "\n");
   std::string kept;
   std::vector<Json> rows;
   if (fs::exists(file("metrics.jsonl")))
@@ -111,14 +148,13 @@ void RunDirectory::begin_at(std::int64_t step) {
   write_file(file("metrics.jsonl"), kept);
   fs::remove(file("events.out.tfevents.metarm"));
   events_ = std::make_unique<EventFile>(file("events.out.tfevents.metarm"));
-  for (const Json& row : rows) log_events(row);
-  if (fs::is_directory(file("checkpoints")))
-    for (const fs::directory_entry& entry : fs::directory_iterator(file("checkpoints")))
-      if (!step_of(entry.path())) fs::remove_all(entry.path());  // unfinished ones
+  skipped_steps_ = 0;
+  for (const Json& row : rows) take_row(row);
 }
 
-void RunDirectory::log_events(const Json& row) {
+void RunDirectory::take_row(const Json& row) {
   const std::int64_t step = row.value("step", std::int64_t{0});
+  skipped_steps_ += row.contains("skipped");
   for (const auto& [name, value] : row.items())
     if (value.is_number() && name != "step" && name != "time_s") events_->scalar(name, step, value.get<double>(), row.value("time_s", 0.0));
   events_->flush();
@@ -128,7 +164,7 @@ void RunDirectory::record(std::int64_t step, Json metrics) {
   metrics["step"] = step;
   metrics["time_s"] = seconds_now();
   append_line(file("metrics.jsonl"), metrics.dump());
-  log_events(metrics);
+  take_row(metrics);
 }
 
 void RunDirectory::save_checkpoint(std::int64_t step, std::int64_t keep, const std::function<void(const std::string&)>& write) {

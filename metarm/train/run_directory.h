@@ -1,5 +1,6 @@
-// A training's output folder: config.toml as resolved, metrics.jsonl, TensorBoard events, checkpoints/step-N, and at the end the model
-// itself. config.json comes last of all, so that a folder that has one holds a finished model.
+// A training's output folder: config.toml as resolved, data.json, metrics.jsonl, TensorBoard events, checkpoints/step-N, and at the end
+// the model itself. Its config.json, or an adapter's adapter_config.json, comes last of all, so that a folder that has one holds a finished
+// model.
 #pragma once
 
 #include <cstdint>
@@ -18,30 +19,38 @@ namespace metarm {
 
 class RunDirectory {
  public:
-  // A new run needs a folder that does not exist or is empty (input error). With `resume`, one of the same options goes on: an input error
-  // names the first option that differs. Options that change no result (resume, threads, quiet, json, how often to save) may differ.
-  RunDirectory(std::string path, const std::vector<Field>& options, bool resume);
+  // A new run needs a folder that does not exist or is empty (input error); what a killed process left under temporary names does not
+  // count. With `resume`, one of the same command and options goes on: an input error names the first option that differs. Options that
+  // change no result (resume, threads, quiet, json, how often to save) may differ.
+  RunDirectory(std::string path, const char* command, const std::vector<Field>& options, bool resume);
 
   const std::string& path() const { return path_; }
-  bool finished() const;                                // config.json is there
+  bool finished() const;
   std::optional<std::int64_t> last_checkpoint() const;  // its step
   std::string checkpoint_path(std::int64_t step) const;
 
-  // Makes the folder where there is none; nothing is written before. From here on: rows of metrics.jsonl and events beyond `step` (0: all),
-  // which a killed run left, are dropped.
+  // What the run reads: for each name {"rows", "hash"}. Input error where the run that is resumed began with other data.
+  void expect_data(Json data);
+
+  // Makes the folder where there is none; nothing is written before. From here on: temporary files, and rows of metrics.jsonl and events
+  // beyond `step` (0: all), which a killed run left, are dropped.
   void begin_at(std::int64_t step);
   // Appends one row, {"step", "time_s", ...}, to metrics.jsonl and its numbers to the TensorBoard events. `metrics` must be an object with
   // numbers.
   void record(std::int64_t step, Json metrics);
+  std::int64_t skipped_steps() const { return skipped_steps_; }  // recorded with `skipped`, before a kill too
   // `write(folder)` fills checkpoints/step-N, which appears whole; then all but the last `keep` (0: all) are removed.
   void save_checkpoint(std::int64_t step, std::int64_t keep, const std::function<void(const std::string& folder)>& write);
 
  private:
   std::string file(const char* name) const;
   std::vector<std::int64_t> checkpoint_steps() const;
-  void log_events(const Json& row);
+  void take_row(const Json& row);  // counts it and writes its events
+  void remove_leftovers() const;
 
   std::string path_, config_toml_;
+  Json data_ = Json::object();
+  std::int64_t skipped_steps_ = 0;
   std::unique_ptr<EventFile> events_;
 };
 

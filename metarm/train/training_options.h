@@ -8,6 +8,7 @@
 
 #include "metarm/base/options.h"
 #include "metarm/model/checkpoint.h"
+#include "metarm/model/common_options.h"
 #include "metarm/model/lora.h"
 
 namespace metarm {
@@ -57,11 +58,15 @@ struct TrainingOptions {
     visit(self.lr_schedule, {.name = "lr-schedule",
                              .help = "How the learning rate goes on after warm-up; linear and cosine end at 0. [TRL lr_scheduler_type]"});
     visit(self.warmup_ratio,
-          {.name = "warmup-ratio", .help = "Share of the steps over which the learning rate rises from 0.", .min = 0, .max = 1});
+          {.name = "warmup-ratio",
+           .help =
+               "Share of the steps over which the learning rate rises to its highest; the first step has a part of it, not 0 as with TRL.",
+           .min = 0,
+           .max = 1});
     visit(self.batch_size,
           {.name = "batch-size", .help = "Pairs a step. [paper n, TRL per_device_train_batch_size times accumulation]", .min = 1});
     visit(self.epochs, {.name = "epochs", .help = "Passes over the pairs.", .min = 0});
-    visit(self.max_steps, {.name = "max-steps", .help = "Steps, whatever --epochs says; 0: by epochs.", .min = 0});
+    visit(self.max_steps, {.name = "max-steps", .help = "Steps, instead of --epochs; 0: by epochs.", .min = 0});
     visit(self.optimizer, {.name = "optimizer", .help = "AdamW with betas 0.9 and 0.999, or plain SGD."});
     visit(self.weight_decay, {.name = "weight-decay", .help = "Weight decay of matrices; norms and biases have none.", .min = 0});
     visit(self.max_grad_norm, {.name = "max-grad-norm", .help = "Longer gradients are cut to this length; 0: never.", .min = 0});
@@ -87,12 +92,19 @@ struct TrainingOptions {
           {.name = "eval-steps", .help = "Evaluate every so many steps; 0: only at the end.", .min = 0, .needs = "eval-pairs"});
     visit(self.save_steps,
           {.name = "save-steps", .help = "Write a checkpoint, from which --resume goes on, every so many steps; 0: none.", .min = 0});
-    visit(self.save_total_limit, {.name = "save-total-limit", .help = "Keep the last so many checkpoints; 0: all. [TRL]", .min = 0});
-    visit(self.save_dtype, {.name = "save-dtype", .help = "Type of the weights in the finished model."});
+    visit(self.save_total_limit,
+          {.name = "save-total-limit", .help = "Keep the last so many checkpoints; 0: all. [TRL]", .min = 0, .needs = "save-steps"});
+    visit(self.save_dtype, {.name = "save-dtype", .help = "Type of the weights in the finished model; adapters are float32."});
     visit(self.resume, {.name = "resume", .help = "Go on from the last checkpoint in --output, or begin where there is none."});
   }
 
   LoraOptions lora() const { return {lora_rank, lora_alpha, lora_targets}; }
 };
+
+// Input errors for options that have no effect beside others, and for a training of no steps.
+void check_training_options(const char* command, const TrainingOptions& options, const Parsed& parsed);
+
+// `auto` as what it means on this machine, so that the run's config.toml repeats the run elsewhere. Sets the number of threads.
+CommonOptions resolve_for_training(const CommonOptions& options);
 
 }  // namespace metarm

@@ -78,6 +78,43 @@ TEST(Gzip, IsWrittenByNameAndReadByContent) {
   EXPECT_EQ(raw.get(), 0x1f);
 }
 
+TEST(Gzip, AtomicFilesPackWhatComesInPieces) {
+  TemporaryFolder folder;
+  AtomicFile file(folder / "a.gz");
+  std::string text;
+  for (int i = 0; i < 100000; ++i) {
+    const std::string line = fmt::format("line {}\n", i * 7919 % 100003);
+    file.write(line);
+    text += line;
+  }
+  file.commit();
+  EXPECT_EQ(read_file(folder / "a.gz"), text);
+  EXPECT_LT(fs::file_size(folder / "a.gz"), text.size() / 2);
+  write_file(folder / "empty.gz", "");
+  EXPECT_GT(fs::file_size(folder / "empty.gz"), 0u);
+  EXPECT_EQ(read_file(folder / "empty.gz"), "");
+}
+
+TEST(Temporaries, AreKnownByTheirNames) {
+  TemporaryFolder folder;
+  const AtomicFile file(folder / "a.txt");
+  const AtomicDirectory directory(folder / "out");
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder.path())) EXPECT_TRUE(is_temporary(entry.path().string()));
+  for (const char* name : {"a.txt", "a.tmp-", "a.tmp-12", "a.tmp-12-", "a.tmp-12-x", "a.tmp-12-3.txt", "tmp-1-2"})
+    EXPECT_FALSE(is_temporary(name)) << name;
+}
+
+TEST(Temporaries, UnfinishedOnesAreRemovedOnRequest) {
+  TemporaryFolder folder;
+  AtomicFile done(folder / "done.txt"), unfinished(folder / "unfinished.txt");
+  const AtomicDirectory directory(folder / "out");
+  write_file(directory.path() + "/a", "x");
+  done.commit();
+  remove_unfinished_outputs();
+  EXPECT_EQ(count_entries(folder.path()), 1u);
+  EXPECT_TRUE(fs::exists(folder / "done.txt"));
+}
+
 std::string bytes_of(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};

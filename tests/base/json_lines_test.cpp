@@ -84,6 +84,20 @@ TEST(Rows, StoppingNamesFileAndLine) {
   }
 }
 
+TEST(Rows, OtherErrorsDoNotBlameTheRow) {
+  const RowsFile file;
+  write_file(file.path, "{}\n");
+  for (const BadRows bad_rows : {BadRows::stop, BadRows::skip}) {
+    try {
+      for_each_row({file.path}, bad_rows, [](const JsonRow&) { fail_io("out: disk full"); });
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::io);
+      EXPECT_STREQ(error.what(), "out: disk full");
+    }
+  }
+}
+
 TEST(Rows, EmptyFileIsAnError) {
   const RowsFile file;
   EXPECT_THROW(file.read("\n\n", BadRows::stop), Error);

@@ -24,6 +24,8 @@ struct Example {
   Colour colour = Colour::red;
   std::vector<std::string> files;
   double alpha = 2;
+  std::int64_t depth = 1;
+  double beta = 2;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
@@ -34,6 +36,8 @@ struct Example {
     visit(self.colour, {.name = "colour", .help = "Which."});
     visit(self.files, {.name = "files", .help = "Many."});
     visit(self.alpha, {.name = "alpha", .help = "Needs.", .needs = "files"});
+    visit(self.depth, {.name = "depth", .help = "How deep; 0: not at all."});
+    visit(self.beta, {.name = "beta", .help = "Needs.", .needs = "depth"});
   }
 };
 
@@ -75,6 +79,13 @@ TEST(Options, ErrorsSayWhatWasExpected) {
   EXPECT_NE(error_of({"--model", "m", "--colour", "blue"}).find("light-green"), std::string::npos);
   EXPECT_NE(error_of({"--model", "m", "--alpha", "3"}).find("--files"), std::string::npos);
   EXPECT_NE(error_of({"--model"}).find("--model"), std::string::npos);
+}
+
+TEST(Options, WhatIsOffMeetsNoNeed) {
+  EXPECT_EQ(error_of({"--model", "m", "--depth", "2", "--beta", "3"}), "none");
+  EXPECT_EQ(error_of({"--model", "m", "--beta", "3"}), "none");  // on by default
+  EXPECT_NE(error_of({"--model", "m", "--depth", "0", "--beta", "3"}).find("--beta: expected --depth with it"), std::string::npos);
+  EXPECT_EQ(error_of({"--model", "m", "--depth", "0"}), "none");
 }
 
 TEST(Options, FileThenFlags) {

@@ -8,7 +8,7 @@
     absent out.jsonl
 
 They run in a folder that the fixture below fills with tiny checkpoints and with good and broken files. `out` and `err` are regular expressions, searched in stdout and stderr;
-`one-line` says that stderr is a single line; `absent` and `present` name files afterwards.
+`one-line` says that stderr is a single line, `nothing-said` that it is empty; `absent` and `present` name files afterwards.
 """
 
 import json
@@ -99,6 +99,12 @@ def prepared(tmp_path_factory):
     write_rows(folder / "equal.jsonl", [PAIRS[0], {"prompt": "a", "chosen": "b", "rejected": "b"}])
     write_rows(folder / "no_rejected.jsonl", [{"prompt": "a", "chosen": "b"}])
     write_rows(folder / "null_chosen.jsonl", [PAIRS[0], {"prompt": "a", "chosen": None, "rejected": "b"}])
+    write_rows(folder / "no_rejected_later.jsonl", [PAIRS[0], {"prompt": "a", "chosen": "b"}])
+    write_rows(folder / "bad_prompt.jsonl", [{"prompt": "a"}, {"prompt": 7}, {"prompt": "b"}])
+    write_rows(folder / "long_responses.jsonl", [{"prompt": "Count.", "responses": [" 1 2 3 4 5 6 7" * 20, " 7 6 5 4 3 2 1" * 20]}])
+    # A weight that float32 cannot hold makes the pair's gradient infinite, wherever the pair stands.
+    write_rows(folder / "infinite_first.jsonl", [PAIRS[0] | {"weight": 1e39}, *PAIRS[1:]])
+    write_rows(folder / "infinite_last.jsonl", [*PAIRS[:2], PAIRS[2] | {"weight": 1e39}])
     (folder / "empty.jsonl").write_text("")
     (folder / "bad_utf8.jsonl").write_bytes(json.dumps(PAIRS[0]).encode() + b'\n{"prompt": "a", "chosen": "\xff\xfe", "rejected": "b"}\n')
     (folder / "not_json.jsonl").write_text("chosen,rejected\n")
@@ -128,6 +134,8 @@ def check(line, result, folder):
         return re.search(rest, result.stdout if word == "out" else result.stderr) is not None
     if word == "one-line":
         return result.stderr.count("\n") == 1 and result.stderr.endswith("\n")
+    if word == "nothing-said":
+        return result.stderr == ""
     if word in ("absent", "present"):
         return any(folder.glob(rest)) == (word == "present")
     raise ValueError(f"unknown line in a command test: {line}")

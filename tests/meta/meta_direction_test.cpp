@@ -52,6 +52,19 @@ TEST_P(MetaDirections, AndTheirDerivativesEqualAutograd) {
 
 INSTANTIATE_TEST_SUITE_P(Scales, MetaDirections, testing::Values(MetaScale::absolute, MetaScale::normalized, MetaScale::adam));
 
+TEST(MetaDirection, AGradientThatIsNotFiniteLeavesTheMomentsAlone) {
+  torch::manual_seed(3);
+  const FlatTensors weights = make_weights();
+  MetaDirection spoiled(MetaScale::adam, weights), clean(MetaScale::adam, weights);
+  const at::Tensor v = away_from_zero();
+  for (const double value : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    at::Tensor bad = v.clone();
+    bad[7] = value;
+    spoiled.advance(bad);
+  }
+  EXPECT_TRUE(at::equal(spoiled.direction(v, 2).vector, clean.direction(v, 2).vector));
+}
+
 TEST(MetaDirection, AZeroGradientGivesNoStep) {
   const FlatTensors weights = make_weights();
   for (const MetaScale scale : {MetaScale::normalized, MetaScale::adam}) {

@@ -1,0 +1,51 @@
+#include "metarm/train/fingerprint.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <cstdint>
+
+#include "metarm/base/random.h"
+
+namespace metarm {
+
+namespace {
+
+class Hash {
+ public:
+  void add(std::uint64_t value) { state_ = mix64(state_ ^ value); }
+  void add(double value) { add(std::bit_cast<std::uint64_t>(value)); }
+  void add(const TokenIds& tokens) {
+    add(static_cast<std::uint64_t>(tokens.size()));
+    for (const TokenId token : tokens) add(static_cast<std::uint64_t>(token));
+  }
+
+  Json with_rows(std::size_t rows) const { return {{"rows", rows}, {"hash", fmt::format("{:016x}", state_)}}; }
+
+ private:
+  std::uint64_t state_ = 1;
+};
+
+}  // namespace
+
+Json fingerprint(std::span<const EncodedPair> pairs) {
+  Hash hash;
+  for (const EncodedPair& pair : pairs) {
+    hash.add(pair.chosen);
+    hash.add(pair.rejected);
+    hash.add(pair.margin);
+    hash.add(pair.weight);
+  }
+  return hash.with_rows(pairs.size());
+}
+
+Json fingerprint(std::span<const EncodedGroup> groups) {
+  Hash hash;
+  for (const EncodedGroup& group : groups) {
+    hash.add(static_cast<std::uint64_t>(group.responses.size()));
+    for (const TokenIds& response : group.responses) hash.add(response);
+  }
+  return hash.with_rows(groups.size());
+}
+
+}  // namespace metarm

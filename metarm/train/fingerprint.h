@@ -1,0 +1,16 @@
+// What tells one set of training rows from another: how many, and a hash of their tokens, margins and weights. Kept with a run, so that
+// --resume notices that a file, or the tokenizer, has changed.
+#pragma once
+
+#include <span>
+
+#include "metarm/base/json_lines.h"
+#include "metarm/data/encode.h"
+
+namespace metarm {
+
+// {"rows": N, "hash": "16 hexadecimal digits"}; depends on the order.
+Json fingerprint(std::span<const EncodedPair> pairs);
+Json fingerprint(std::span<const EncodedGroup> groups);
+
+}  // namespace metarm
