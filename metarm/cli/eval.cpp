@@ -27,7 +27,7 @@ struct EvalOptions {
   }
 };
 
-void run_eval(const EvalOptions& options, const Parsed&, Log& log) {
+void run_eval(const EvalOptions& options, const Parsed&, Ranks& ranks, Log& log) {
   const OpenRewardModel opened = open_reward_model(options.model, options.scoring, options.common, log);
   const RewardModel& reward_model = opened.loaded.reward_model;
   Encoder encoder = opened.encoder();
@@ -42,14 +42,14 @@ void run_eval(const EvalOptions& options, const Parsed&, Log& log) {
     return [&log, task, total](std::int64_t done) { log.progress(task, done, static_cast<std::int64_t>(total), ""); };
   };
   const std::vector<PairRewards> rewards =
-      score_pairs(reward_model, pairs, options.scoring.tokens_per_batch, show("scoring pairs", pairs.size()));
+      score_pairs(ranks, reward_model, pairs, options.scoring.tokens_per_batch, show("scoring pairs", pairs.size()));
   const PairStatistics statistics = pair_statistics(rewards);
   const auto subsets = statistics_by_subset(rows.rows, pairs, rewards);
 
   std::optional<DifferenceStatistics> differences;
   if (!groups.empty())
     differences = difference_statistics(
-        score_responses(reward_model, groups, options.scoring.tokens_per_batch, show("scoring responses", groups.size())),
+        score_responses(ranks, reward_model, groups, options.scoring.tokens_per_batch, show("scoring responses", groups.size())),
         statistics.reward_deviation);
   for (const std::string& note : encoder.report().notes()) log.info(note);
 

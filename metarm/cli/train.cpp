@@ -6,8 +6,8 @@ namespace metarm {
 
 namespace {
 
-void run_train(const TrainOptions& options, const Parsed&, Log& log) {
-  print_training_result(train_reward_model(options, log), options.output, options.common.json, log);
+void run_train(const TrainOptions& options, const Parsed&, Ranks& ranks, Log& log) {
+  print_training_result(train_reward_model(options, ranks, log), options.output, options.common.json, log);
 }
 
 }  // namespace

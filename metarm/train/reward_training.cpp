@@ -9,11 +9,11 @@
 
 namespace metarm {
 
-std::optional<TrainingSummary> train_reward_model(const TrainOptions& options, Log& log) {
-  RunDirectory run(options.output, list_fields(options), options.training.resume);
+std::optional<TrainingSummary> train_reward_model(const TrainOptions& options, Ranks& ranks, Log& log) {
+  RunDirectory run(options.output, list_fields(options), options.training.resume, ranks.first());
   if (run.finished()) return std::nullopt;
   RewardSetup setup = make_reward_setup({options.model, options.pairs, MissingHead::initialise, false}, options.training, options.scoring,
-                                        options.common, log);
+                                        options.common, ranks, log);
   const PairwiseStep pairwise = make_pairwise_step(options.training, options.scoring, options.common);
   DataOrder order(static_cast<std::int64_t>(setup.pairs.size()), static_cast<std::uint64_t>(options.common.seed), "pairs",
                   options.training.shuffle);
@@ -22,8 +22,8 @@ std::optional<TrainingSummary> train_reward_model(const TrainOptions& options, L
   objective.steps_per_epoch = order.steps_per_epoch(options.training.batch_size);
   objective.add_gradient = [&](std::int64_t step, at::Tensor& gradient) {
     setup.trainable->load_compute();
-    const PairwiseFigures figures = pairwise.backward(setup, order.batch(step, options.training.batch_size), step);
-    setup.trainable->move_gradients_to(gradient);
+    GradientSum sum(setup.ranks, *setup.trainable, gradient);
+    const PairwiseFigures figures = pairwise.backward(setup, order.batch(step, options.training.batch_size), step, sum);
     return Json{{"loss", figures.loss},
                 {"accuracy", figures.accuracy},
                 {"margin", figures.margin},

@@ -20,7 +20,8 @@ class RunDirectory {
  public:
   // A new run needs a folder that does not exist or is empty (input error). With `resume`, one of the same options goes on: an input error
   // names the first option that differs. Options that change no result (resume, threads, quiet, json, how often to save) may differ.
-  RunDirectory(std::string path, const std::vector<Field>& options, bool resume);
+  // Of several ranks one `writes`; what the others record and save goes nowhere.
+  RunDirectory(std::string path, const std::vector<Field>& options, bool resume, bool writes = true);
 
   const std::string& path() const { return path_; }
   bool finished() const;                                // config.json is there
@@ -33,6 +34,8 @@ class RunDirectory {
   // Appends one row, {"step", "time_s", ...}, to metrics.jsonl and its numbers to the TensorBoard events. `metrics` must be an object with
   // numbers.
   void record(std::int64_t step, Json metrics);
+  // `write(folder)` fills the run's folder itself with the finished model.
+  void save_model(const std::function<void(const std::string& folder)>& write) const;
   // `write(folder)` fills checkpoints/step-N, which appears whole; then all but the last `keep` (0: all) are removed.
   void save_checkpoint(std::int64_t step, std::int64_t keep, const std::function<void(const std::string& folder)>& write);
 
@@ -42,6 +45,7 @@ class RunDirectory {
   void log_events(const Json& row);
 
   std::string path_, config_toml_;
+  bool writes_;
   std::unique_ptr<EventFile> events_;
 };
 
