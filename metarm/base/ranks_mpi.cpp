@@ -122,12 +122,12 @@ class MpiRanks : public Ranks {
   explicit MpiRanks(int launched) {
     int level = 0;
     MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &level);
-    if (level < MPI_THREAD_SERIALIZED) fail_input("metarm: expected an MPI that threads may call, got one for a single thread");
+    if (level < MPI_THREAD_SERIALIZED) fail_input("ranks: expected an MPI that threads may call, got one for a single thread");
     MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
     MPI_Comm_size(MPI_COMM_WORLD, &size_);
     if (size_ != launched)
-      fail_input("metarm: expected {} ranks, as many as were started, got {} from MPI; start them with mpirun, or srun --mpi=pmix",
-                 launched, size_);
+      fail_input("ranks: expected {} ranks, as many as were started, got {} from MPI; start them with mpirun, or srun --mpi=pmix", launched,
+                 size_);
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &machine_);
     share_flag();
     count_cores();

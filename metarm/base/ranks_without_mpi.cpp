@@ -5,7 +5,7 @@
 namespace metarm {
 
 std::unique_ptr<Ranks> make_mpi_ranks(int launched) {
-  fail_input("metarm: expected one process, got {}: this program was built without MPI; install Open MPI (libopenmpi-dev) and build again",
+  fail_input("ranks: expected one process, got {}: this program was built without MPI; install Open MPI (libopenmpi-dev) and build again",
              launched);
 }
 
