@@ -8,6 +8,14 @@ pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 # A training allocates activations of ever new sizes; the C library's allocator keeps the gaps between them, up to twice the memory.
 pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
 
+# Several ranks talk over MPI, where there is one; without, a run is one process.
+set(MPI_CXX_SKIP_MPICXX ON)
+find_package(MPI QUIET COMPONENTS CXX)
+option(METARM_MPI "Build runs of several ranks" ${MPI_CXX_FOUND})
+if(METARM_MPI AND NOT MPI_CXX_FOUND)
+  message(FATAL_ERROR "METARM_MPI: found no MPI; install libopenmpi-dev and openmpi-bin, or leave the option out")
+endif()
+
 # Tests are built where GoogleTest is installed.
 find_package(GTest QUIET)
 enable_testing()

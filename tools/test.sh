@@ -9,7 +9,7 @@ need_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 need_test_python
 build_in build
 fetch_model || fail "could not get the language model of the tests; check the network, then call again"
-build_in build-sanitize -- -DMETARM_TORCH=OFF -DMETARM_SANITIZE=ON
+build_in build-sanitize -- -DMETARM_TORCH=OFF -DMETARM_SANITIZE=ON -DMETARM_MPI=OFF
 
 status=0
 say "C++ tests"

@@ -4,34 +4,43 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
 
+#include "metarm/base/error.h"
 #include "metarm/base/log.h"
 #include "metarm/base/options.h"
+#include "metarm/base/ranks.h"
 
 namespace metarm {
 
 struct Command {
   const char* name;
   const char* summary;
-  int (*run)(const Command& command, std::span<const std::string> arguments);  // returns the exit code
-  std::string (*reference)(const Command& command);                            // its page in docs/reference
+  int (*run)(const Command& command, std::span<const std::string> arguments, Ranks& ranks);  // returns the exit code
+  std::string (*reference)(const Command& command);                                          // its page in docs/reference
 };
 
 void print_out(const std::string& text);  // stdout, with a line end; io error when it cannot be written
 
-// `body(options, parsed, log)` with parsed options that hold a CommonOptions member `common`.
-template <class Options, void (*body)(const Options&, const Parsed&, Log&)>
+// `body(options, parsed, log)`, or `body(options, parsed, ranks, log)` where the ranks divide the work, with parsed options that hold a
+// CommonOptions member `common`. The first rank alone speaks.
+template <class Options, auto body>
 constexpr Command make_command(const char* name, const char* summary) {
   return {name, summary,
-          [](const Command& command, std::span<const std::string> arguments) {
+          [](const Command& command, std::span<const std::string> arguments, Ranks& ranks) {
             Options options;
             const Parsed parsed = parse_options(command.name, options, arguments);
             if (parsed.help) {
               print_out(help_text(command.name, command.summary, list_fields(Options{})));
               return 0;
             }
-            const std::unique_ptr<Log> log = make_console_log(options.common.quiet);
-            body(options, parsed, *log);
+            const std::unique_ptr<Log> log = ranks.first() ? make_console_log(options.common.quiet) : make_null_log();
+            if constexpr (std::is_invocable_v<decltype(body), const Options&, const Parsed&, Ranks&, Log&>) {
+              body(options, parsed, ranks, *log);
+            } else {
+              if (ranks.size() > 1) fail_input("{}: expected one process, got {} ranks, which cannot share it", command.name, ranks.size());
+              body(options, parsed, *log);
+            }
             return 0;
           },
           [](const Command& command) { return to_markdown(command.name, command.summary, list_fields(Options{})); }};

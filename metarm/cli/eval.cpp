@@ -47,7 +47,7 @@ RowsDone show_progress(Log& log, const char* task, std::size_t total) {
   return [&log, task, total](std::int64_t done) { log.progress(task, done, static_cast<std::int64_t>(total), ""); };
 }
 
-Evaluation evaluate(const EvalOptions& options, const OpenRewardModel& opened, Log& log) {
+Evaluation evaluate(const EvalOptions& options, const OpenRewardModel& opened, Ranks& ranks, Log& log) {
   const RewardModel& reward_model = opened.loaded.reward_model;
   Encoder encoder = opened.encoder();
   const Rows<Pair> rows = read_pairs(options.pairs, options.scoring.bad_rows());
@@ -64,13 +64,13 @@ Evaluation evaluate(const EvalOptions& options, const OpenRewardModel& opened, L
   }
 
   const std::int64_t tokens = options.scoring.tokens_per_batch;
-  const std::vector<PairRewards> rewards = score_pairs(reward_model, pairs, tokens, show_progress(log, "scoring pairs", pairs.size()));
+  const std::vector<PairRewards> rewards = score_pairs(ranks, reward_model, pairs, tokens, show_progress(log, "scoring pairs", pairs.size()));
   Evaluation evaluation;
   evaluation.pairs = pair_statistics(rewards);
   evaluation.subsets = statistics_by_subset(rows.rows, pairs, rewards);
   if (!groups.empty())
     evaluation.differences =
-        difference_statistics(score_responses(reward_model, groups, tokens, show_progress(log, "scoring responses", groups.size())),
+        difference_statistics(score_responses(ranks, reward_model, groups, tokens, show_progress(log, "scoring responses", groups.size())),
                               evaluation.pairs.reward_deviation);
   for (const std::string& note : encoder.report().notes()) log.info(note);
   evaluation.skipped_pairs = rows.report.skipped;
@@ -99,8 +99,8 @@ void print_text(const Evaluation& evaluation) {
   if (evaluation.differences) print_out(to_text(*evaluation.differences));
 }
 
-void run_eval(const EvalOptions& options, const Parsed&, Log& log) {
-  const Evaluation evaluation = evaluate(options, open_reward_model(options.model, options.scoring, options.common, log), log);
+void run_eval(const EvalOptions& options, const Parsed&, Ranks& ranks, Log& log) {
+  const Evaluation evaluation = evaluate(options, open_reward_model(options.model, options.scoring, options.common, log), ranks, log);
   if (!options.common.json) return print_text(evaluation);
   Json json = to_json(evaluation);
   json["model"] = options.model;

@@ -3,17 +3,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <memory>
 #include <new>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
 #include "metarm/cli/command.h"
 #include "metarm/cli/interrupts.h"
+#include "metarm/cli/launch.h"
 
 namespace metarm {
 
@@ -41,7 +45,7 @@ int write_reference(const std::vector<std::string>& arguments) {
   return 0;
 }
 
-int dispatch(const std::vector<std::string>& arguments) {
+int dispatch(const std::vector<std::string>& arguments, Ranks& ranks) {
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
     print_out(usage());
     return arguments.empty() ? exit_code(ErrorKind::input) : 0;
@@ -50,35 +54,51 @@ int dispatch(const std::vector<std::string>& arguments) {
   if (arguments[0] == "reference") return write_reference(rest);
   std::string names;
   for (const Command& command : list_commands()) {
-    if (arguments[0] == command.name) return command.run(command, rest);
+    if (arguments[0] == command.name) return command.run(command, rest, ranks);
     names += (names.empty() ? "" : ", ") + std::string(command.name);
   }
   fail_input("metarm: expected a command ({}), got {}", names, arguments[0]);
 }
 
-int report(ErrorKind kind, std::string message) {
+// This process, as one of the ranks once it has joined them.
+struct Process {
+  Launch launch = read_launch();
+  std::unique_ptr<Ranks> ranks = make_single_rank();
+
+  bool speaks() const { return ranks->size() > 1 ? ranks->claim_report() : launch.rank == 0; }
+};
+
+// One line, whatever the number of ranks that fail; the one that speaks ends all.
+int report(const Process& process, ErrorKind kind, std::string message) {
+  if (!process.speaks()) {
+    std::this_thread::sleep_for(std::chrono::seconds(10));
+    return exit_code(kind);
+  }
   std::ranges::replace(message, '\n', ' ');
   fmt::print(stderr, "metarm: {}{}\n", kind == ErrorKind::internal ? "internal error: " : "", message);
+  process.ranks->end_all(exit_code(kind));
   return exit_code(kind);
 }
 
-int guarded(const std::vector<std::string>& arguments) {
+int guarded(const std::vector<std::string>& arguments, Process& process) {
   try {
-    return dispatch(arguments);
+    process.ranks = join_ranks(process.launch);
+    return dispatch(arguments, *process.ranks);
   } catch (const Error& error) {
-    return report(error.kind(), error.what());
+    return report(process, error.kind(), error.what());
   } catch (const c10::OutOfMemoryError& error) {
-    return report(ErrorKind::io, fmt::format("out of GPU memory; lower --tokens-per-batch ({})", error.what_without_backtrace()));
+    return report(process, ErrorKind::io, fmt::format("out of GPU memory; lower --tokens-per-batch ({})", error.what_without_backtrace()));
   } catch (const c10::Error& error) {
     const std::string what = error.what_without_backtrace();
-    if (what.find("DefaultCPUAllocator") != std::string::npos) return report(ErrorKind::io, "out of memory; lower --tokens-per-batch");
-    return report(ErrorKind::internal, what);
+    if (what.find("DefaultCPUAllocator") != std::string::npos)
+      return report(process, ErrorKind::io, "out of memory; lower --tokens-per-batch");
+    return report(process, ErrorKind::internal, what);
   } catch (const std::bad_alloc&) {
-    return report(ErrorKind::io, "out of memory; lower --tokens-per-batch");
+    return report(process, ErrorKind::io, "out of memory; lower --tokens-per-batch");
   } catch (const std::filesystem::filesystem_error& error) {
-    return report(ErrorKind::io, error.what());
+    return report(process, ErrorKind::io, error.what());
   } catch (const std::exception& error) {
-    return report(ErrorKind::internal, error.what());
+    return report(process, ErrorKind::internal, error.what());
   }
 }
 
@@ -87,5 +107,6 @@ int guarded(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   metarm::remove_outputs_when_interrupted();
-  return metarm::guarded({argv + 1, argv + argc});
+  metarm::Process process;
+  return metarm::guarded({argv + 1, argv + argc}, process);
 }

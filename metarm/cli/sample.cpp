@@ -8,8 +8,8 @@ namespace metarm {
 
 namespace {
 
-void run_sample(const SampleOptions& options, const Parsed&, Log& log) {
-  const SampleSummary summary = sample_responses(options, log);
+void run_sample(const SampleOptions& options, const Parsed&, Ranks& ranks, Log& log) {
+  const SampleSummary summary = sample_responses(options, ranks, log);
   if (options.common.json)
     print_out(Json{{"prompts", summary.prompts},
                    {"responses", summary.responses},

@@ -31,20 +31,19 @@ struct ScoreOptions {
   }
 };
 
-void run_score(const ScoreOptions& options, const Parsed&, Log& log) {
+void run_score(const ScoreOptions& options, const Parsed&, Ranks& ranks, Log& log) {
   if (options.common.json && options.output.empty())
     fail_input("score: --json: expected --output, since rows and summary cannot both go to stdout");
   const OpenRewardModel opened = open_reward_model(options.model, options.scoring, options.common, log);
   Encoder encoder = opened.encoder();
   std::optional<AtomicFile> file;
-  std::string text;
-  if (!options.output.empty()) file.emplace(options.output);
+  if (!options.output.empty() && ranks.first()) file.emplace(options.output);
   const ScoreSummary summary = score_rows(
-      opened.loaded.reward_model, encoder, options.input, options.scoring.bad_rows(), options.scoring.tokens_per_batch,
+      ranks, opened.loaded.reward_model, encoder, options.input, options.scoring.bad_rows(), options.scoring.tokens_per_batch,
       [&](const Json& row) {
         if (file)
           file->write(row.dump() + "\n");
-        else
+        else if (options.output.empty())
           print_out(row.dump());
       },
       log);

@@ -6,8 +6,8 @@ namespace metarm {
 
 namespace {
 
-void run_train(const TrainOptions& options, const Parsed& parsed, Log& log) {
-  print_training_result(train_reward_model(options, parsed, log), options.output, options.common.json, log);
+void run_train(const TrainOptions& options, const Parsed& parsed, Ranks& ranks, Log& log) {
+  print_training_result(train_reward_model(options, parsed, ranks, log), options.output, options.common.json, log);
 }
 
 }  // namespace

@@ -2,25 +2,59 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace metarm {
 
-std::vector<PairRewards> score_pairs(const RewardModel& reward_model, std::span<const EncodedPair> pairs, std::int64_t tokens_per_batch,
-                                     const RowsDone& progress) {
+std::vector<std::vector<float>> score_groups(Ranks& ranks, const RewardModel& reward_model, std::span<const std::vector<TokenIds>> groups,
+                                             std::int64_t tokens_per_batch, const RowsDone& progress) {
+  if (ranks.size() == 1) return score_groups(reward_model, groups, tokens_per_batch, progress);
+  std::vector<std::int64_t> costs;
+  std::vector<std::size_t> begins;  // of a group's rewards among all
+  std::size_t count = 0;
+  for (const std::vector<TokenIds>& group : groups) {
+    begins.push_back(count);
+    count += group.size();
+    std::int64_t tokens = 0;
+    for (const TokenIds& sequence : group) tokens += static_cast<std::int64_t>(sequence.size());
+    costs.push_back(tokens);
+  }
+  const std::vector<std::int64_t> own = rows_of_rank(costs, ranks.rank(), ranks.size());
+  std::vector<std::vector<TokenIds>> own_groups;
+  for (const std::int64_t row : own) own_groups.push_back(groups[static_cast<std::size_t>(row)]);
+  const auto show = [&](std::int64_t done) {
+    if (progress) progress(done * static_cast<std::int64_t>(groups.size()) / static_cast<std::int64_t>(own.size()));
+  };
+  const std::vector<std::vector<float>> scored = score_groups(reward_model, own_groups, tokens_per_batch, show);
+
+  // Each reward comes from one rank, all others add 0: a sum is exact.
+  std::vector<double> all(count, 0.0);
+  for (std::size_t i = 0; i < own.size(); ++i)
+    std::ranges::copy(scored[i], all.begin() + static_cast<std::ptrdiff_t>(begins[static_cast<std::size_t>(own[i])]));
+  ranks.sum(all);
+  std::vector<std::vector<float>> rewards(groups.size());
+  for (std::size_t i = 0; i < groups.size(); ++i)
+    for (std::size_t j = 0; j < groups[i].size(); ++j) rewards[i].push_back(static_cast<float>(all[begins[i] + j]));
+  return rewards;
+}
+
+std::vector<PairRewards> score_pairs(Ranks& ranks, const RewardModel& reward_model, std::span<const EncodedPair> pairs,
+                                     std::int64_t tokens_per_batch, const RowsDone& progress) {
   std::vector<std::vector<TokenIds>> groups;
   groups.reserve(pairs.size());
   for (const EncodedPair& pair : pairs) groups.push_back({pair.chosen, pair.rejected});
   std::vector<PairRewards> rewards;
-  for (const std::vector<float>& reward : score_groups(reward_model, groups, tokens_per_batch, progress))
+  for (const std::vector<float>& reward : score_groups(ranks, reward_model, groups, tokens_per_batch, progress))
     rewards.push_back({reward[0], reward[1]});
   return rewards;
 }
 
-std::vector<std::vector<float>> score_responses(const RewardModel& reward_model, std::span<const EncodedGroup> groups,
+std::vector<std::vector<float>> score_responses(Ranks& ranks, const RewardModel& reward_model, std::span<const EncodedGroup> groups,
                                                 std::int64_t tokens_per_batch, const RowsDone& progress) {
   std::vector<std::vector<TokenIds>> responses;
   responses.reserve(groups.size());
   for (const EncodedGroup& group : groups) responses.push_back(group.responses);
-  return score_groups(reward_model, responses, tokens_per_batch, progress);
+  return score_groups(ranks, reward_model, responses, tokens_per_batch, progress);
 }
 
 std::map<std::string, PairStatistics> statistics_by_subset(std::span<const Pair> rows, std::span<const EncodedPair> pairs,

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "metarm/base/error.h"
+#include "metarm/eval/evaluate.h"
 
 namespace metarm {
 
@@ -62,13 +63,14 @@ void add_rewards(PendingRow& pending, const std::vector<std::optional<float>>& r
 
 class Scorer {
  public:
-  Scorer(const RewardModel& reward_model, std::int64_t tokens_per_batch, const std::function<void(const Json&)>& write, Log& log)
-      : reward_model_(reward_model), tokens_per_batch_(tokens_per_batch), write_(write), log_(log) {}
+  Scorer(Ranks& ranks, const RewardModel& reward_model, std::int64_t tokens_per_batch, const std::function<void(const Json&)>& write,
+         Log& log)
+      : ranks_(ranks), reward_model_(reward_model), tokens_per_batch_(tokens_per_batch), write_(write), log_(log) {}
 
   void add(PendingRow row) {
     for (const auto& sequence : row.sequences) tokens_ += sequence ? static_cast<std::int64_t>(sequence->size()) : 0;
     rows_.push_back(std::move(row));
-    if (tokens_ >= 16 * tokens_per_batch_) flush();
+    if (tokens_ >= 16 * tokens_per_batch_ * ranks_.size()) flush();
   }
 
   void flush() {
@@ -78,7 +80,7 @@ class Scorer {
       for (const auto& sequence : row.sequences)
         if (sequence) group.push_back(*sequence);
     }
-    const std::vector<std::vector<float>> rewards = score_groups(reward_model_, groups, tokens_per_batch_);
+    const std::vector<std::vector<float>> rewards = score_groups(ranks_, reward_model_, groups, tokens_per_batch_);
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       std::size_t next = 0;
       std::vector<std::optional<float>> row_rewards;
@@ -98,6 +100,7 @@ class Scorer {
   ScoreSummary summary;
 
  private:
+  Ranks& ranks_;
   const RewardModel& reward_model_;
   std::int64_t tokens_per_batch_;
   const std::function<void(const Json&)>& write_;
@@ -108,9 +111,9 @@ class Scorer {
 
 }  // namespace
 
-ScoreSummary score_rows(const RewardModel& reward_model, Encoder& encoder, const std::vector<std::string>& files, BadRows bad_rows,
-                        std::int64_t tokens_per_batch, const std::function<void(const Json& row)>& write, Log& log) {
-  Scorer scorer(reward_model, tokens_per_batch, write, log);
+ScoreSummary score_rows(Ranks& ranks, const RewardModel& reward_model, Encoder& encoder, const std::vector<std::string>& files,
+                        BadRows bad_rows, std::int64_t tokens_per_batch, const std::function<void(const Json& row)>& write, Log& log) {
+  Scorer scorer(ranks, reward_model, tokens_per_batch, write, log);
   const BadRowReport report = for_each_row(files, bad_rows, [&](const JsonRow& row) {
     const RowKind kind = recognise_row(row);
     scorer.add({row.value, kind, encode_row(row, kind, encoder)});

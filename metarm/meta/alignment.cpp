@@ -17,11 +17,9 @@ namespace metarm {
 
 namespace {
 
-double length(const at::Tensor& v) { return v.norm().item<double>(); }
-
-double cosine(const at::Tensor& a, const at::Tensor& b) {
-  const double lengths = length(a) * length(b);
-  return lengths > 0 ? at::dot(a, b).item<double>() / lengths : 0;
+double cosine(const Share& share, const at::Tensor& a, const at::Tensor& b) {
+  const double lengths = share.length(a) * share.length(b), product = share.dot(a, b);
+  return lengths > 0 ? product / lengths : 0;
 }
 
 class Alignment {
@@ -32,7 +30,8 @@ class Alignment {
         groups_(std::move(groups)),
         pairwise_(make_pairwise_step(options.training, options.scoring, options.common)),
         difference_{setup, groups_, options.scoring.tokens_per_batch, options.training.gradient_checkpointing},
-        direction_(options.meta_scale, setup.trainable->master()),
+        share_(setup.share()),
+        direction_(options.meta_scale, setup.trainable->master(), share_),
         pair_order_(static_cast<std::int64_t>(setup.pairs.size()), seed(), "pairs", options.training.shuffle),
         group_order_(static_cast<std::int64_t>(groups_.size()), seed(), "groups", options.training.shuffle) {}
 
@@ -67,9 +66,10 @@ class Alignment {
   // joint and none: both gradients at θ.
   Json add_plain(std::int64_t step, const std::vector<std::int64_t>& pairs, const std::vector<std::int64_t>& groups, at::Tensor& gradient) {
     setup_.trainable->load_compute();
-    const double j = options_.method == Method::joint ? difference_.backward(groups, -options_.joint_weight) : difference_.value(groups);
-    Json figures = to_figures(pairwise_.backward(setup_, pairs, step));
-    setup_.trainable->move_gradients_to(gradient);
+    const double j =
+        options_.method == Method::joint ? difference_.backward(groups, -options_.joint_weight, nullptr) : difference_.value(groups);
+    GradientSum sum(setup_.ranks, *setup_.trainable, gradient);
+    Json figures = to_figures(pairwise_.backward(setup_, pairs, step, sum));
     figures["j_before"] = j;
     return figures;
   }
@@ -77,24 +77,26 @@ class Alignment {
   Json add_meta(std::int64_t step, const std::vector<std::int64_t>& pairs, const std::vector<std::int64_t>& groups, at::Tensor& gradient) {
     Trainable& trainable = *setup_.trainable;
     trainable.load_compute(Rounding::stochastic, rounding_seed(step));
-    at::Tensor v = at::zeros_like(gradient);
-    const double j_before = difference_.backward(groups, 1.0);
-    trainable.move_gradients_to(v);
+    at::Tensor j_gradient = at::zeros_like(gradient);
+    GradientSum j_sum(setup_.ranks, trainable, j_gradient), l_sum(setup_.ranks, trainable, gradient);
+    const double j_before = difference_.backward(groups, 1.0, &j_sum);
 
+    // From here on each rank has its part of ∇J, of D(∇J) and of ∇L; only the meta step needs a whole vector.
+    const at::Tensor v = share_.own(j_gradient), own_gradient = share_.own(gradient);
     const MetaDirection::Direction direction = direction_.direction(v, step);
     const double scale = options_.meta_lr * direction.factor;
-    const double kept = trainable.load_compute_shifted(direction.vector, scale, Rounding::stochastic, rounding_seed(step));
-    Json figures = to_figures(pairwise_.backward(setup_, pairs, step));
-    trainable.move_gradients_to(gradient);
+    const double kept = trainable.load_compute_shifted(share_.whole(direction.vector), scale, Rounding::stochastic, rounding_seed(step));
+    Json figures = to_figures(pairwise_.backward(setup_, pairs, step, l_sum));
     figures["j_before"] = j_before;
     figures["j_after"] = difference_.value(groups);
     figures["kept_share"] = kept;
-    figures["meta_step_ratio"] = scale * length(direction.vector) / length(trainable.master().flat());
-    figures["meta_cosine"] = cosine(v, gradient);
+    figures["meta_step_ratio"] = scale * share_.length(direction.vector) / share_.length(share_.own(trainable.master().flat()));
+    figures["meta_cosine"] = cosine(share_, v, own_gradient);
 
     if (options_.meta_order == MetaOrder::second) {
       trainable.load_compute(Rounding::stochastic, rounding_seed(step));
-      gradient.add_(difference_.hessian_product(groups, direction_.transposed_derivative(v, gradient, step)), options_.meta_lr);
+      const at::Tensor vector = share_.whole(direction_.transposed_derivative(v, own_gradient, step));
+      own_gradient.add_(difference_.hessian_product(groups, vector), options_.meta_lr);
     }
     direction_.advance(v);
     return figures;
@@ -105,6 +107,7 @@ class Alignment {
   std::vector<EncodedGroup> groups_;
   PairwiseStep pairwise_;
   DifferenceStep difference_;
+  const Share share_;
   MetaDirection direction_;
   DataOrder pair_order_, group_order_;
 };
@@ -131,15 +134,15 @@ std::vector<EncodedGroup> load_groups(const AlignOptions& options, const RewardS
 
 }  // namespace
 
-std::optional<TrainingSummary> align_reward_model(const AlignOptions& given, const Parsed& parsed, Log& log) {
+std::optional<TrainingSummary> align_reward_model(const AlignOptions& given, const Parsed& parsed, Ranks& ranks, Log& log) {
   check_options(given, parsed);
   check_training_options("align", given.training, parsed);
   AlignOptions options = given;
   options.common = resolve_for_training(given.common);
-  RunDirectory run(options.output, "align", list_fields(options), options.training.resume);
+  RunDirectory run(options.output, "align", list_fields(options), options.training.resume, ranks.first());
   if (run.finished()) return std::nullopt;
   RewardSetup setup = make_reward_setup({options.model, options.pairs, MissingHead::fail, options.method == Method::meta}, options.training,
-                                        options.scoring, options.common, log);
+                                        options.scoring, options.common, ranks, log);
   std::vector<EncodedGroup> groups = load_groups(options, setup, log);
   run.expect_data({{"pairs", fingerprint(setup.pairs)}, {"eval_pairs", fingerprint(setup.eval_pairs)}, {"responses", fingerprint(groups)}});
   Alignment alignment(options, setup, std::move(groups));

@@ -19,7 +19,7 @@
 
 namespace metarm {
 
-// nullopt: the run was finished already (--resume), nothing was done.
-std::optional<TrainingSummary> align_reward_model(const AlignOptions& options, const Parsed& parsed, Log& log);
+// All ranks call it; the folder is written by the first. nullopt: the run was finished already (--resume), nothing was done.
+std::optional<TrainingSummary> align_reward_model(const AlignOptions& options, const Parsed& parsed, Ranks& ranks, Log& log);
 
 }  // namespace metarm

@@ -3,9 +3,11 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <array>
 #include <functional>
 
 #include "metarm/objectives/difference_loss.h"
+#include "metarm/train/rank_trees.h"
 
 namespace metarm {
 
@@ -17,35 +19,36 @@ std::vector<TokenTree> make_trees(const DifferenceStep& step, std::span<const st
   return trees;
 }
 
-// Calls `visit` with the sum of each microbatch's values over the number of groups: the parts of J.
-void for_each_part(const DifferenceStep& step, std::span<const std::int64_t> rows, const ForwardOptions& forward,
-                   const std::function<void(const at::Tensor&)>& visit) {
-  const std::vector<TokenTree> trees = make_trees(step, rows);
+// Calls `visit` with the sum of each microbatch's values over the number of groups: this rank's parts of J. Returns J.
+double for_each_part(const DifferenceStep& step, std::span<const std::int64_t> rows, const ForwardOptions& forward, GradientSum* sum,
+                     const std::function<void(const at::Tensor&)>& visit) {
+  std::array<double, 1> total = {0};
+  const std::vector<TokenTree> trees = trees_of_rank(make_trees(step, rows), step.setup.ranks).trees;
   for (const TreeRange range : pack_trees(trees, step.tokens_per_batch)) {
     const auto part = std::span(trees).subspan(range.begin, range.end - range.begin);
     std::vector<std::int64_t> sizes;
     for (const TokenTree& tree : part) sizes.push_back(static_cast<std::int64_t>(tree.branches.size()));
     const at::Tensor reward_B = batch_rewards(step.setup.reward_model(), make_batch(part), forward);
-    visit(difference_losses(reward_B, sizes).sum() / static_cast<double>(rows.size()));
+    const at::Tensor of_part = difference_losses(reward_B, sizes).sum() / static_cast<double>(rows.size());
+    if (sum != nullptr && range.end == trees.size()) sum->before_last_pass();
+    visit(of_part);
+    total[0] += of_part.item<double>();
   }
+  if (sum != nullptr) sum->finish();
+  step.setup.ranks.sum(total);
+  return total[0];
 }
 
 }  // namespace
 
 double DifferenceStep::value(std::span<const std::int64_t> rows) const {
   const at::NoGradGuard no_grad;
-  double total = 0;
-  for_each_part(*this, rows, {}, [&](const at::Tensor& part) { total += part.item<double>(); });
-  return total;
+  return for_each_part(*this, rows, {}, nullptr, [](const at::Tensor&) {});
 }
 
-double DifferenceStep::backward(std::span<const std::int64_t> rows, double weight) const {
-  double total = 0;
-  for_each_part(*this, rows, {.gradient_checkpointing = gradient_checkpointing}, [&](const at::Tensor& part) {
-    (part * weight).backward();
-    total += part.item<double>();
-  });
-  return total;
+double DifferenceStep::backward(std::span<const std::int64_t> rows, double weight, GradientSum* sum) const {
+  return for_each_part(*this, rows, {.gradient_checkpointing = gradient_checkpointing}, sum,
+                       [&](const at::Tensor& part) { (part * weight).backward(); });
 }
 
 at::Tensor DifferenceStep::hessian_product(std::span<const std::int64_t> rows, const at::Tensor& vector) const {
@@ -54,7 +57,9 @@ at::Tensor DifferenceStep::hessian_product(std::span<const std::int64_t> rows, c
   std::vector<at::Tensor> vectors;
   for (std::size_t i = 0; i < leaves.size(); ++i)
     vectors.push_back(vector.narrow(0, master.offset(i), leaves[i].numel()).view(leaves[i].sizes()).to(leaves[i].scalar_type()));
-  for_each_part(*this, rows, {.twice_differentiable = true}, [&](const at::Tensor& part) {
+  at::Tensor result = at::zeros_like(master.flat());
+  GradientSum sum(setup.ranks, *setup.trainable, result);
+  for_each_part(*this, rows, {.twice_differentiable = true}, &sum, [&](const at::Tensor& part) {
     const std::vector<at::Tensor> gradients = torch::autograd::grad({part}, leaves, {}, true, true, true);
     at::Tensor product;
     for (std::size_t i = 0; i < leaves.size(); ++i) {
@@ -64,9 +69,7 @@ at::Tensor DifferenceStep::hessian_product(std::span<const std::int64_t> rows, c
     }
     if (product.defined() && product.requires_grad()) product.backward();
   });
-  at::Tensor result = at::zeros_like(master.flat());
-  setup.trainable->move_gradients_to(result);
-  return result;
+  return setup.share().own(result);
 }
 
 std::int64_t DifferenceStep::token_count(std::span<const std::int64_t> rows) const {

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "metarm/train/gradient_sum.h"
 #include "metarm/train/reward_setup.h"
 
 namespace metarm {
@@ -18,11 +19,11 @@ struct DifferenceStep {
   std::int64_t tokens_per_batch = 2048;
   bool gradient_checkpointing = false;
 
-  // All at the weights that the reward model reads now, for the groups at `rows`; the mean over them.
+  // All at the weights that the reward model reads now, for the groups at `rows`, which the ranks divide; the mean over all.
   double value(std::span<const std::int64_t> rows) const;
-  // Adds weight · ∇J to the leaves' gradients and returns J.
-  double backward(std::span<const std::int64_t> rows, double weight) const;
-  // ∇²J · vector, float32 [total], by differentiating ⟨∇J, vector⟩.
+  // Adds weight · ∇J to the leaves' gradients, of this rank's groups, and returns J. With `sum`, finishes it.
+  double backward(std::span<const std::int64_t> rows, double weight, GradientSum* sum) const;
+  // ∇²J · vector, of float32 [total], by differentiating ⟨∇J, vector⟩: this rank's part of it.
   at::Tensor hessian_product(std::span<const std::int64_t> rows, const at::Tensor& vector) const;
 
   std::int64_t token_count(std::span<const std::int64_t> rows) const;

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace metarm {
@@ -13,13 +14,14 @@ constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
 double correction(double beta, std::int64_t step) { return 1 - std::pow(beta, static_cast<double>(step + 1)); }
 
 // A zero gradient has no direction: the step is 0.
-at::Tensor length(const at::Tensor& v) { return v.norm().clamp_min(1e-30); }
+double length(const Share& share, const at::Tensor& v) { return std::max(share.length(v), 1e-30); }
 
 }  // namespace
 
-MetaDirection::MetaDirection(MetaScale scale, const FlatTensors& weights) : scale_(scale) {
+MetaDirection::MetaDirection(MetaScale scale, const FlatTensors& weights, const Share& share) : scale_(scale), share_(share) {
   if (scale == MetaScale::adam)
-    for (const char* name : {"meta.first_moment", "meta.second_moment"}) state_.emplace_back(name, at::zeros_like(weights.flat()));
+    for (const char* name : {"meta.first_moment", "meta.second_moment"})
+      state_.emplace_back(name, at::zeros({share.part().size()}, weights.flat().options()));
 }
 
 MetaDirection::Moments MetaDirection::moments(const at::Tensor& v, std::int64_t step) const {
@@ -32,7 +34,7 @@ MetaDirection::Direction MetaDirection::direction(const at::Tensor& v, std::int6
   const at::NoGradGuard no_grad;
   switch (scale_) {
     case MetaScale::absolute: return {v, 1};
-    case MetaScale::normalized: return {v, 1 / length(v).item<double>()};
+    case MetaScale::normalized: return {v, 1 / length(share_, v)};
     case MetaScale::adam: {
       const Moments at_v = moments(v, step);
       return {at_v.first.div(at_v.root), 1};
@@ -46,8 +48,9 @@ at::Tensor MetaDirection::transposed_derivative(const at::Tensor& v, const at::T
   switch (scale_) {
     case MetaScale::absolute: return g;
     case MetaScale::normalized: {
-      const at::Tensor unit = v / length(v);
-      return (g - unit * at::dot(unit, g)) / length(v);
+      const double norm = length(share_, v);
+      const at::Tensor unit = v / norm;
+      return (g - unit * share_.dot(unit, g)) / norm;
     }
     case MetaScale::adam: {
       const Moments at_v = moments(v, step);

@@ -93,9 +93,9 @@ class Cohort {
     at::parallel_for(0, static_cast<std::int64_t>(active_.size()), 1, [&](std::int64_t from, std::int64_t to) {
       for (std::int64_t b = from; b < to; ++b) {
         const Branch& branch = active_[static_cast<std::size_t>(b)];
-        const std::uint64_t row =
-            (begin_ + branch.prompt) * static_cast<std::uint64_t>(options_.responses) + static_cast<std::uint64_t>(branch.response);
-        RandomStream random(options_.seed, "sample", row, static_cast<std::uint64_t>(step));
+        const std::uint64_t of_response = derive_seed(options_.seed, "sample", options_.first_prompt + begin_ + branch.prompt,
+                                                      static_cast<std::uint64_t>(branch.response));
+        RandomStream random(of_response, "token", static_cast<std::uint64_t>(step));
         const TokenId token = sample_token({data + static_cast<std::size_t>(b) * vocab, vocab}, options_.sampling, random);
         response(branch).tokens.push_back(token);
       }

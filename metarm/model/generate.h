@@ -16,6 +16,7 @@ struct GenerateOptions {
   std::int64_t max_new_tokens = 128;
   TokenSampling sampling;
   std::uint64_t seed = 0;                     // a response is a function of (seed, prompt index, response index), whatever the batch
+  std::uint64_t first_prompt = 0;             // the index of the first of the prompts given
   std::vector<TokenId> end_tokens;            // a response ends with one of these, which it holds
   std::function<bool(const TokenIds&)> stop;  // further reasons to end, asked after each token; may be empty
   std::int64_t tokens_per_batch =

@@ -34,10 +34,13 @@ std::optional<std::size_t> find_stop(const std::string& text, const std::vector<
   return first == std::string::npos ? std::nullopt : std::optional(first);
 }
 
+constexpr std::size_t kBlockPrompts = 4096;  // of a rank, whose responses are held at once
+
 class Sampler {
  public:
-  Sampler(const SampleOptions& options, Log& log)
+  Sampler(const SampleOptions& options, Ranks& ranks, Log& log)
       : options_(options),
+        ranks_(ranks),
         log_(log),
         device_(resolve_device(options.common)),
         tokenizer_(Tokenizer::load(options.model)),
@@ -49,22 +52,56 @@ class Sampler {
     const Rows<Prompt> rows = read_prompts(options_.prompts, options_.skip_bad_rows ? BadRows::skip : BadRows::stop);
     log_skipped(rows.report, log_);
     summary_.skipped = rows.report.skipped;
-    AtomicFile file(options_.output);
+    std::optional<AtomicFile> file;
+    if (ranks_.first()) file.emplace(options_.output);
     const LoadedLanguageModel policy =
         load_language_model(options_.model, resolve_dtype(options_.common, device_, Work::sampling), device_, log_);
     const std::vector<TokenIds> prompts = encode(rows.rows);
     const auto start = std::chrono::steady_clock::now();
-    const auto responses = generate(policy.model, prompts, generate_options(policy.config), [&](std::int64_t done, std::int64_t tokens) {
-      log_.progress("sampling", done, static_cast<std::int64_t>(prompts.size()), fmt::format("{} tokens", tokens));
-    });
+    const std::size_t block = kBlockPrompts * static_cast<std::size_t>(ranks_.size());
+    for (std::size_t begin = 0; begin < prompts.size(); begin += block) {
+      const std::string lines = sample_block(policy, rows.rows, prompts, begin, std::min(begin + block, prompts.size()));
+      for (const std::string& of_rank : ranks_.gather_to_first(lines)) file->write(of_rank);
+    }
     summary_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    for (std::size_t i = 0; i < responses.size(); ++i)
-      file.write(to_json(make_group(rows.rows[i], prompts[i], responses[i])).dump() + "\n");
-    file.commit();
+    sum_up();
+    if (file) file->commit();
     return summary_;
   }
 
  private:
+  // This rank's groups of prompts [begin, end), a line each.
+  std::string sample_block(const LoadedLanguageModel& policy, const std::vector<Prompt>& rows, const std::vector<TokenIds>& prompts,
+                           std::size_t begin, std::size_t end) {
+    std::vector<std::int64_t> costs;
+    for (std::size_t i = begin; i < end; ++i)
+      costs.push_back(static_cast<std::int64_t>(prompts[i].size()) + options_.responses * options_.max_new_tokens);
+    const Part own = consecutive_rows_of_rank(costs, ranks_.rank(), ranks_.size());
+    const std::size_t first = begin + static_cast<std::size_t>(own.begin), count = static_cast<std::size_t>(own.size());
+    const auto show = [&](std::int64_t done, std::int64_t tokens) {
+      const auto of_all = static_cast<std::size_t>(done) * (end - begin) / count;
+      log_.progress("sampling", static_cast<std::int64_t>(begin + of_all), static_cast<std::int64_t>(prompts.size()),
+                    fmt::format("{} tokens{}", summary_.tokens + tokens, ranks_.size() > 1 ? " on the first rank" : ""));
+    };
+    GenerateOptions how = generate_options(policy.config);
+    how.first_prompt = first;
+    const auto responses = generate(policy.model, std::span(prompts).subspan(first, count), how, show);
+    std::string lines;
+    for (std::size_t i = 0; i < responses.size(); ++i)
+      lines += to_json(make_group(rows[first + i], prompts[first + i], responses[i])).dump() + "\n";
+    return lines;
+  }
+
+  void sum_up() {
+    std::vector<double> counts;
+    for (const std::int64_t count : {summary_.prompts, summary_.responses, summary_.tokens, summary_.ended})
+      counts.push_back(static_cast<double>(count));
+    ranks_.sum(counts);
+    std::size_t next = 0;
+    for (std::int64_t* count : {&summary_.prompts, &summary_.responses, &summary_.tokens, &summary_.ended})
+      *count = static_cast<std::int64_t>(counts[next++]);
+  }
+
   std::vector<TokenIds> encode(const std::vector<Prompt>& rows) {
     Encoder encoder(tokenizer_, chat_ ? &*chat_ : nullptr, 0);
     std::vector<TokenIds> prompts;
@@ -116,6 +153,7 @@ class Sampler {
   }
 
   const SampleOptions& options_;
+  Ranks& ranks_;
   Log& log_;
   at::Device device_;
   Tokenizer tokenizer_;
@@ -125,6 +163,6 @@ class Sampler {
 
 }  // namespace
 
-SampleSummary sample_responses(const SampleOptions& options, Log& log) { return Sampler(options, log).run(); }
+SampleSummary sample_responses(const SampleOptions& options, Ranks& ranks, Log& log) { return Sampler(options, ranks, log).run(); }
 
 }  // namespace metarm

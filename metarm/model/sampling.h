@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "metarm/base/log.h"
+#include "metarm/base/ranks.h"
 #include "metarm/data/rows.h"
 #include "metarm/model/common_options.h"
 
@@ -62,7 +63,8 @@ struct SampleSummary {
   double seconds = 0;
 };
 
-// Samples and writes the groups to options.output, which appears whole or not at all.
-SampleSummary sample_responses(const SampleOptions& options, Log& log);
+// Samples and writes the groups to options.output, which appears whole or not at all. All ranks call it and divide the prompts; the first
+// writes.
+SampleSummary sample_responses(const SampleOptions& options, Ranks& ranks, Log& log);
 
 }  // namespace metarm

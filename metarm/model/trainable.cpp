@@ -165,14 +165,16 @@ double Trainable::load_compute_shifted(const at::Tensor& direction, double scale
   return products.length > 0 ? products.kept / products.length : 0;
 }
 
-void Trainable::move_gradients_to(at::Tensor& gradient) {
+void Trainable::move_gradient_to(at::Tensor& gradient, std::size_t i) {
   const at::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < leaves_.size(); ++i) {
-    at::Tensor& of_leaf = leaves_[i].mutable_grad();
-    if (!of_leaf.defined()) continue;
-    gradient.narrow(0, master_.offset(i), of_leaf.numel()).add_(of_leaf.reshape({-1}));
-    of_leaf.reset();
-  }
+  at::Tensor& of_leaf = leaves_[i].mutable_grad();
+  if (!of_leaf.defined()) return;
+  gradient.narrow(0, master_.offset(i), of_leaf.numel()).add_(of_leaf.reshape({-1}));
+  of_leaf.reset();
+}
+
+void Trainable::move_gradients_to(at::Tensor& gradient) {
+  for (std::size_t i = 0; i < leaves_.size(); ++i) move_gradient_to(gradient, i);
 }
 
 }  // namespace metarm

@@ -37,6 +37,7 @@ class Trainable {
 
   // Adds the leaves' gradients to `gradient`, float32 [total], and clears them. A leaf without a gradient adds nothing.
   void move_gradients_to(at::Tensor& gradient);
+  void move_gradient_to(at::Tensor& gradient, std::size_t i);  // of leaf i alone
 
  private:
   FlatTensors master_;

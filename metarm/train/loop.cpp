@@ -43,7 +43,8 @@ class Loop {
         scoring_(scoring),
         run_(run),
         log_(log),
-        optimizer_(training.optimizer, setup.trainable->master(), training.weight_decay),
+        share_(setup.share()),
+        optimizer_(training.optimizer, setup.trainable->master(), share_.part(), training.weight_decay),
         state_(optimizer_.state()),
         gradient_(at::zeros_like(setup.trainable->master().flat())) {
     state_.insert(state_.end(), objective.state.begin(), objective.state.end());
@@ -58,14 +59,13 @@ class Loop {
       load_checkpoint(setup_, run_.checkpoint_path(first), state_, log_);
       log_.info(fmt::format("going on after step {} of {}", first, total_steps_));
     }
+    setup_.ranks.barrier();  // all have read what is there
     run_.begin_at(first);
     for (std::int64_t step = first; step < total_steps_; ++step) {
       take_step(step);
       const std::int64_t done = step + 1;
       if (is_due(done, training_.eval_steps)) evaluate(done);
-      if (is_due(done, training_.save_steps))
-        run_.save_checkpoint(done, training_.save_total_limit,
-                             [&](const std::string& folder) { save_checkpoint(setup_, folder, training_.merge_lora, state_); });
+      if (is_due(done, training_.save_steps)) save(done);
     }
     if (skipped_in_a_row_ > 0) fail_input("step {}: expected a finite gradient at the end, got one that is not; lower --lr", total_steps_);
     if (!setup_.eval_pairs.empty()) evaluate(total_steps_);
@@ -73,7 +73,7 @@ class Loop {
     summary_.skipped_steps = run_.skipped_steps();
     summary_.seconds = seconds();
     summary_.peak_memory_bytes = peak_memory_bytes();
-    save_trained(setup_, run_.path(), training_.merge_lora, training_.save_dtype);
+    run_.save_model([&](const std::string& folder) { save_trained(setup_, folder, training_.merge_lora, training_.save_dtype); });
     return std::move(summary_);
   }
 
@@ -86,12 +86,14 @@ class Loop {
     const double begin = seconds();
     gradient_.zero_();
     Json figures = objective_.add_gradient(step, gradient_);
-    const double norm = clip_gradient(gradient_, training_.max_grad_norm);
+    at::Tensor own_gradient = share_.own(gradient_);
+    const double norm = clip_gradient(own_gradient, training_.max_grad_norm, share_);
     const double lr = scheduled_lr(training_.lr_schedule, training_.lr, training_.warmup_ratio, step, total_steps_);
     figures["learning_rate"] = lr;
     figures["epoch"] = static_cast<double>(step + 1) / static_cast<double>(objective_.steps_per_epoch);
     if (std::isfinite(norm)) {
-      optimizer_.apply(gradient_, lr, step);
+      optimizer_.apply(own_gradient, lr, step);
+      share_.complete(setup_.trainable->master().flat());
       figures["gradient_norm"] = norm;
       skipped_in_a_row_ = 0;
     } else {
@@ -109,6 +111,13 @@ class Loop {
     summary_.last = std::move(figures);
   }
 
+  void save(std::int64_t done) {
+    NamedTensors state;
+    for (const auto& [name, part] : state_) state.emplace_back(name, share_.whole_on_first(part));
+    run_.save_checkpoint(done, training_.save_total_limit,
+                         [&](const std::string& folder) { save_checkpoint(setup_, folder, training_.merge_lora, state); });
+  }
+
   void skip(std::int64_t step, Json& figures) {
     figures["skipped"] = 1;
     log_.warn(fmt::format("step {}: skipped, its gradient is not finite", step + 1));
@@ -118,7 +127,8 @@ class Loop {
 
   void evaluate(std::int64_t step) {
     setup_.trainable->load_compute();
-    const PairStatistics statistics = pair_statistics(score_pairs(setup_.reward_model(), setup_.eval_pairs, scoring_.tokens_per_batch));
+    const PairStatistics statistics =
+        pair_statistics(score_pairs(setup_.ranks, setup_.reward_model(), setup_.eval_pairs, scoring_.tokens_per_batch));
     run_.record(step, {{"eval_accuracy", statistics.accuracy},
                        {"eval_accuracy_low", statistics.accuracy_interval.low},
                        {"eval_accuracy_high", statistics.accuracy_interval.high},
@@ -136,6 +146,7 @@ class Loop {
   const ScoringOptions& scoring_;
   RunDirectory& run_;
   Log& log_;
+  const Share share_;
   Optimizer optimizer_;
   NamedTensors state_;
   at::Tensor gradient_;

@@ -14,10 +14,11 @@ namespace metarm {
 struct Objective {
   const char* name = "training";  // in the progress shown
   std::int64_t steps_per_epoch = 1;
-  // Adds the gradient of step `step` (from 0) at the master weights to `gradient`, zeros of [total], and returns figures to record: at
-  // least loss, accuracy, pairs, tokens. A function of the step and the weights alone, so that a resumed run repeats it.
+  // Makes the gradient of step `step` (from 0) at the master weights, each rank its own part of `gradient`, zeros of [total], and returns
+  // figures to record: at least loss, accuracy, pairs, tokens. A function of the step and the weights alone, so that a resumed run repeats
+  // it.
   std::function<Json(std::int64_t step, at::Tensor& gradient)> add_gradient;
-  NamedTensors state;  // what else a resumed run needs
+  NamedTensors state;  // what else a resumed run needs: float32, each rank its part
 };
 
 struct TrainingSummary {
@@ -29,8 +30,8 @@ struct TrainingSummary {
   std::optional<PairStatistics> evaluation;
 };
 
-// Runs to the end from the run's last checkpoint, writes the finished model and removes nothing. A step whose gradient is not finite is
-// skipped and counted; ten in a row are an error, and so is one at the end, since it says that the weights are beyond use.
+// All ranks together. Runs to the end from the run's last checkpoint, writes the finished model and removes nothing. A step whose gradient
+// is not finite is skipped and counted; ten in a row are an error, and so is one at the end, since it says that the weights are beyond use.
 TrainingSummary run_training(RewardSetup& setup, const Objective& objective, const TrainingOptions& training, const ScoringOptions& scoring,
                              RunDirectory& run, Log& log);
 

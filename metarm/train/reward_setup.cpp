@@ -53,11 +53,13 @@ std::vector<EncodedPair> load_pairs(const std::vector<std::string>& files, const
 }
 
 RewardSetup make_reward_setup(const SetupOptions& options, const TrainingOptions& training, const ScoringOptions& scoring,
-                              const CommonOptions& common, Log& log) {
+                              const CommonOptions& common, Ranks& ranks, Log& log) {
   const at::Device device = resolve_device(common);
+  if (ranks.size() > 1 && device.is_cuda())
+    fail_input("--device cuda: expected one rank, got {}; several ranks train on the CPU: give --device cpu", ranks.size());
   const at::ScalarType compute = resolve_dtype(common, device, Work::training);
   const bool lora = training.lora_rank > 0;
-  RewardSetup setup;
+  RewardSetup setup(ranks);
   setup.source = options.model;
   setup.tokenizer = std::make_unique<Tokenizer>(Tokenizer::load(tokenizer_directory(options.model)));
   setup.chat = load_chat_template(options.model, *setup.tokenizer, scoring.chat_template);
@@ -115,22 +117,22 @@ void save_checkpoint(const RewardSetup& setup, const std::string& folder, bool m
 
 void load_checkpoint(RewardSetup& setup, const std::string& folder, const NamedTensors& state, Log& log) {
   const at::NoGradGuard no_grad;
-  NamedTensors all = state;
+  const Share share = setup.share();
   at::Tensor weights = setup.trainable->master().flat();
-  if (setup.lora)
-    all.emplace_back("trainable", weights);
-  else
+  if (!setup.lora)
     weights.copy_(load_reward_model(folder, at::kFloat, at::kCPU, MissingHead::fail, 0, setup.reward_model().pooling, log)
                       .reward_model.model.weights.storage()
                       .flat());
-  if (all.empty()) return;
+  if (state.empty() && !setup.lora) return;
   const TensorFiles file = TensorFiles::open_file(state_path(folder));
-  for (const auto& [name, tensor] : all) {
-    const at::Tensor stored = file.float_tensor(name);
-    if (stored.sizes() != tensor.sizes())
-      fail_input("{}: expected {} numbers, got {}; it belongs to another run", file.where(name), tensor.numel(), stored.numel());
-    tensor.copy_(stored);
-  }
+  const auto stored = [&](const std::string& name) {
+    const at::Tensor tensor = file.float_tensor(name);
+    if (tensor.dim() != 1 || tensor.numel() != share.total())
+      fail_input("{}: expected {} numbers, got {}; it belongs to another run", file.where(name), share.total(), tensor.numel());
+    return tensor;
+  };
+  for (const auto& [name, part] : state) part.copy_(share.own(stored(name)));
+  if (setup.lora) weights.copy_(stored("trainable"));
 }
 
 }  // namespace metarm

@@ -10,14 +10,14 @@
 
 namespace metarm {
 
-std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, const Parsed& parsed, Log& log) {
+std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, const Parsed& parsed, Ranks& ranks, Log& log) {
   check_training_options("train", given.training, parsed);
   TrainOptions options = given;
   options.common = resolve_for_training(given.common);
-  RunDirectory run(options.output, "train", list_fields(options), options.training.resume);
+  RunDirectory run(options.output, "train", list_fields(options), options.training.resume, ranks.first());
   if (run.finished()) return std::nullopt;
   RewardSetup setup = make_reward_setup({options.model, options.pairs, MissingHead::initialise, false}, options.training, options.scoring,
-                                        options.common, log);
+                                        options.common, ranks, log);
   run.expect_data({{"pairs", fingerprint(setup.pairs)}, {"eval_pairs", fingerprint(setup.eval_pairs)}});
   const PairwiseStep pairwise = make_pairwise_step(options.training, options.scoring, options.common);
   DataOrder order(static_cast<std::int64_t>(setup.pairs.size()), static_cast<std::uint64_t>(options.common.seed), "pairs",
@@ -27,8 +27,8 @@ std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, con
   objective.steps_per_epoch = order.steps_per_epoch(options.training.batch_size);
   objective.add_gradient = [&](std::int64_t step, at::Tensor& gradient) {
     setup.trainable->load_compute();
-    const PairwiseFigures figures = pairwise.backward(setup, order.batch(step, options.training.batch_size), step);
-    setup.trainable->move_gradients_to(gradient);
+    GradientSum sum(setup.ranks, *setup.trainable, gradient);
+    const PairwiseFigures figures = pairwise.backward(setup, order.batch(step, options.training.batch_size), step, sum);
     return Json{{"loss", figures.loss},
                 {"accuracy", figures.accuracy},
                 {"margin", figures.margin},

@@ -32,8 +32,8 @@ struct TrainOptions {
   }
 };
 
-// nullopt: the run was finished already (--resume), nothing was done.
-std::optional<TrainingSummary> train_reward_model(const TrainOptions& options, const Parsed& parsed, Log& log);
+// All ranks call it; the folder is written by the first. nullopt: the run was finished already (--resume), nothing was done.
+std::optional<TrainingSummary> train_reward_model(const TrainOptions& options, const Parsed& parsed, Ranks& ranks, Log& log);
 
 Json to_json(const TrainingSummary& summary, const std::string& output);
 std::string to_text(const TrainingSummary& summary, const std::string& output);

@@ -76,8 +76,8 @@ void append_line(const std::string& path, const std::string& line) {
 
 }  // namespace
 
-RunDirectory::RunDirectory(std::string path, const char* command, const std::vector<Field>& options, bool resume)
-    : path_(std::move(path)), config_toml_(command_line(command) + "\n" + to_toml(options)) {
+RunDirectory::RunDirectory(std::string path, const char* command, const std::vector<Field>& options, bool resume, bool writes)
+    : path_(std::move(path)), config_toml_(command_line(command) + "\n" + to_toml(options)), writes_(writes) {
   if (!has_files(path_)) return;
   if (!resume)
     fail_input("--output {}: expected a folder that does not exist yet; choose another, or go on with the run in it by --resume", path_);
@@ -130,6 +130,7 @@ void RunDirectory::remove_leftovers() const {
 }
 
 void RunDirectory::begin_at(std::int64_t step) {
+  if (!writes_) return;
   std::error_code error;
   fs::create_directories(path_, error);
   if (error) fail_io("--output {}: could not make the folder: {}", path_, error.message());
@@ -161,13 +162,19 @@ void RunDirectory::take_row(const Json& row) {
 }
 
 void RunDirectory::record(std::int64_t step, Json metrics) {
+  if (!writes_) return;
   metrics["step"] = step;
   metrics["time_s"] = seconds_now();
   append_line(file("metrics.jsonl"), metrics.dump());
   take_row(metrics);
 }
 
+void RunDirectory::save_model(const std::function<void(const std::string&)>& write) const {
+  if (writes_) write(path_);
+}
+
 void RunDirectory::save_checkpoint(std::int64_t step, std::int64_t keep, const std::function<void(const std::string&)>& write) {
+  if (!writes_) return;
   AtomicDirectory folder(checkpoint_path(step));
   write(folder.path());
   folder.commit();

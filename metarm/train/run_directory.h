@@ -21,8 +21,9 @@ class RunDirectory {
  public:
   // A new run needs a folder that does not exist or is empty (input error); what a killed process left under temporary names does not
   // count. With `resume`, one of the same command and options goes on: an input error names the first option that differs. Options that
-  // change no result (resume, threads, quiet, json, how often to save) may differ.
-  RunDirectory(std::string path, const char* command, const std::vector<Field>& options, bool resume);
+  // change no result (resume, threads, quiet, json, how often to save) may differ. Of several ranks one `writes`; what the others record
+  // and save goes nowhere.
+  RunDirectory(std::string path, const char* command, const std::vector<Field>& options, bool resume, bool writes = true);
 
   const std::string& path() const { return path_; }
   bool finished() const;
@@ -39,6 +40,8 @@ class RunDirectory {
   // numbers.
   void record(std::int64_t step, Json metrics);
   std::int64_t skipped_steps() const { return skipped_steps_; }  // recorded with `skipped`, before a kill too
+  // `write(folder)` fills the run's folder itself with the finished model.
+  void save_model(const std::function<void(const std::string& folder)>& write) const;
   // `write(folder)` fills checkpoints/step-N, which appears whole; then all but the last `keep` (0: all) are removed.
   void save_checkpoint(std::int64_t step, std::int64_t keep, const std::function<void(const std::string& folder)>& write);
 
@@ -51,6 +54,7 @@ class RunDirectory {
   std::string path_, config_toml_;
   Json data_ = Json::object();
   std::int64_t skipped_steps_ = 0;
+  bool writes_;
   std::unique_ptr<EventFile> events_;
 };
 

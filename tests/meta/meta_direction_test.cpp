@@ -35,7 +35,8 @@ class MetaDirections : public testing::TestWithParam<MetaScale> {};
 TEST_P(MetaDirections, AndTheirDerivativesEqualAutograd) {
   torch::manual_seed(2);
   const FlatTensors weights = make_weights();
-  MetaDirection direction(GetParam(), weights);
+  const std::unique_ptr<Ranks> ranks = make_single_rank();
+  MetaDirection direction(GetParam(), weights, Share(*ranks, kSize));
   std::vector<at::Tensor> earlier;
   for (std::int64_t step = 0; step < 3; ++step) {
     const at::Tensor v = away_from_zero(), g = torch::randn({kSize});
@@ -67,8 +68,9 @@ TEST(MetaDirection, AGradientThatIsNotFiniteLeavesTheMomentsAlone) {
 
 TEST(MetaDirection, AZeroGradientGivesNoStep) {
   const FlatTensors weights = make_weights();
+  const std::unique_ptr<Ranks> ranks = make_single_rank();
   for (const MetaScale scale : {MetaScale::normalized, MetaScale::adam}) {
-    const MetaDirection::Direction direction = MetaDirection(scale, weights).direction(torch::zeros({kSize}), 0);
+    const MetaDirection::Direction direction = MetaDirection(scale, weights, Share(*ranks, kSize)).direction(torch::zeros({kSize}), 0);
     EXPECT_EQ((direction.vector * direction.factor).abs().max().item<float>(), 0);
   }
 }

@@ -31,3 +31,22 @@ def write_rows(path, rows):
 
 def read_rows(path):
     return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
+
+
+def ranks_command(ranks, name, *arguments):
+    """mpirun with that many ranks, more than there are cores if need be."""
+    return ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), str(BUILD / name), *map(str, arguments)]
+
+
+def ranks_environment():
+    return os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
+def run_ranks(ranks, *arguments, check=True, name="metarm", **more):
+    """A program as so many ranks; as one, without mpirun."""
+    if ranks == 1:
+        return run_program(name, *arguments, check=check, **more)
+    result = subprocess.run(ranks_command(ranks, name, *arguments), capture_output=True, text=True, env=ranks_environment(), timeout=600, **more)
+    if check and result.returncode != 0:
+        pytest.fail(f"{ranks} ranks of {name} {' '.join(map(str, arguments))}\nexit {result.returncode}\n{result.stdout}\n{result.stderr}")
+    return result
