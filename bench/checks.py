@@ -17,8 +17,9 @@ def compare_numbers(what, reference, contender, expected, got, tolerance):
     """Returns what was found as a line."""
     if len(expected) != len(got):
         raise Mismatch(f"{what}: expected {len(expected)} of {reference}'s, got {len(got)} of {contender}'s")
-    largest = max(abs(a - b) for a, b in zip(expected, got))
-    if not largest <= tolerance:
+    differences = [abs(a - b) for a, b in zip(expected, got)]
+    largest = max(differences)
+    if not all(difference <= tolerance for difference in differences):  # so that NaN fails
         raise Mismatch(f"{what}: {contender} differs from {reference} by {largest:.2g}, expected at most {tolerance:.2g}\n  {expected}\n  {got}")
     return f"{what}: {contender} differs from {reference} by {largest:.1e} at most (allowed {tolerance:.1e})"
 

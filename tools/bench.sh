@@ -12,7 +12,7 @@ case " $* " in
 esac
 case " $* " in
   *" --short "* | *" --model "*) ;;
-  *) need_python && fetch_model || fail "could not get the language model; check the network, then call again" ;;
+  *) [ -f "$MODEL/config.json" ] || { build_program && fetch_model; } || fail "could not get the language model; check the network, then call again" ;;
 esac
 need_bench_python
 exec .venv-bench/bin/python bench/main.py "$@"
