@@ -20,7 +20,8 @@ def main(job):
     tokens = 0
     for prompt in prompts:
         for _ in range(job["responses"]):
-            made = model.create_completion(prompt, max_tokens=job["max_new_tokens"], temperature=job["temperature"], top_p=1.0, top_k=0, min_p=0.0, repeat_penalty=1.0)
+            made = model.create_completion(prompt, max_tokens=job["max_new_tokens"], temperature=job["temperature"],
+                                           top_p=1.0, top_k=0, min_p=0.0, repeat_penalty=1.0)
             tokens += made["usage"]["completion_tokens"]
     return {"tokens": tokens, "seconds": time.perf_counter() - begin}
 

@@ -25,7 +25,8 @@ def parse_arguments():
     parser.add_argument("--repeats", type=int, metavar="N", help="alternations (default 5; with --short 1)")
     parser.add_argument("--steps", type=int, metavar="N", help=f"training steps a run, the first of which does not count (default {FULL['steps']})")
     parser.add_argument("--pairs", type=Path, default=ROOT / "data/starter/train.jsonl", metavar="FILE", help="preference pairs, JSON lines, .gz accepted")
-    parser.add_argument("--model", type=Path, default=MODEL_CACHE / "SmolLM2-135M-Instruct", metavar="DIR", help="the language model (default SmolLM2-135M-Instruct)")
+    parser.add_argument("--model", type=Path, default=MODEL_CACHE / "SmolLM2-135M-Instruct", metavar="DIR",
+                        help="the language model (default SmolLM2-135M-Instruct)")
     parser.add_argument("--gguf", type=Path, default=MODEL_CACHE / "model.gguf", metavar="FILE", help="the same as a GGUF file, for llama.cpp")
     parser.add_argument("--metarm", type=Path, default=ROOT / "build/metarm", metavar="PROGRAM", help="the program to measure")
     parser.add_argument("--output", type=Path, default=None, metavar="FILE", help="where every figure goes, as JSON (default bench.json in .cache)")

@@ -12,8 +12,8 @@ def read_steps(folder):
 
 
 def common(session, dtype, pairs, batch_size, steps):
-    return ["--model", session.shared["reward_model"], "--pairs", session.shared[pairs], "--output", session.folder / "run/out", "--dtype", dtype, "--lr", LR,
-            "--batch-size", batch_size, "--max-steps", steps, "--max-length", 0, "--shuffle", "false", "--save-steps", 0]
+    return ["--model", session.shared["reward_model"], "--pairs", session.shared[pairs], "--output", session.folder / "run/out", "--dtype", dtype,
+            "--lr", LR, "--lr-schedule", "constant", "--batch-size", batch_size, "--max-steps", steps, "--max-length", 0, "--shuffle", "false", "--save-steps", 0]
 
 
 def run_training(session, dtype, pairs, batch_size, steps, **how):
@@ -41,7 +41,8 @@ def train_long(session, dtype):
 
 def train_ranks(session, dtype):
     """Two ranks that share the threads."""
-    return run_training(session, dtype, "pairs", session.sizes["batch_size"], session.sizes["steps"], before=["mpirun", "-n", 2], threads=max(1, session.threads // 2))
+    return run_training(session, dtype, "pairs", session.sizes["batch_size"], session.sizes["steps"], before=["mpirun", "-n", 2],
+                        threads=max(1, session.threads // 2))
 
 
 def align(session, dtype):
@@ -69,8 +70,8 @@ def score(session):
 
 def sample(session, dtype):
     output = session.folder / "sampled.jsonl"
-    finished = session.run_metarm("sample", "--model", session.shared["policy"], "--prompts", session.shared["prompts"], "--output", output, "--responses", RESPONSES,
-                                  "--max-new-tokens", session.sizes["max_new_tokens"], "--max-prompt-length", 0, "--temperature", session.sizes["temperature"],
+    finished = session.run_metarm("sample", "--model", session.shared["policy"], "--prompts", session.shared["prompts"], "--output", output,
+                                  "--responses", RESPONSES, "--max-new-tokens", session.sizes["max_new_tokens"], "--max-prompt-length", 0, "--temperature", session.sizes["temperature"],
                                   "--dtype", dtype, "--json")
     summary = json.loads(finished.stdout)
     texts = [response for row in load_json_lines(output) for response in row["responses"]]

@@ -33,8 +33,9 @@ def main(job):
     torch.set_num_threads(job["threads"])
     times = StepTimes()
     config = RewardConfig(
-        output_dir=job["folder"], use_cpu=True, per_device_train_batch_size=job["batch_size"], max_steps=job["steps"], learning_rate=job["lr"], max_length=None,
-        train_sampling_strategy="sequential", logging_steps=1, logging_nan_inf_filter=False, save_strategy="no", report_to="none", disable_tqdm=True, dataloader_pin_memory=False,
+        output_dir=job["folder"], use_cpu=True, per_device_train_batch_size=job["batch_size"], max_steps=job["steps"], learning_rate=job["lr"],
+        lr_scheduler_type="constant", max_length=None, train_sampling_strategy="sequential", logging_steps=1, logging_nan_inf_filter=False, save_strategy="no",
+        report_to="none", disable_tqdm=True, dataloader_pin_memory=False,
         **MODES[job["mode"]])
     trainer = RewardTrainer(model=job["reward_model"], args=config, train_dataset=Dataset.from_list(read_rows(job["pairs"])), callbacks=[times])
     trainer.train()
