@@ -80,7 +80,7 @@ need_bench_python() {
   say "installing the peers of the benchmark"
   "$python" -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt || fail "could not install bench/requirements.txt"
   # llama.cpp has no wheel for every machine, and compiles for some minutes; the benchmark goes on without it.
-  "$python" -m pip install --quiet --disable-pip-version-check "$LLAMA_CPP" >/dev/null 2>&1 || say "could not install $LLAMA_CPP: it is not measured"
+  CMAKE_ARGS=-DLLAVA_BUILD=OFF timeout 1800 "$python" -m pip install --quiet --disable-pip-version-check "$LLAMA_CPP" >/dev/null 2>&1 || say "could not install $LLAMA_CPP: it is not measured"
   cp bench/requirements.txt "$stamp"
 }
 
