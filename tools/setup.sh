@@ -7,6 +7,7 @@ BUILD_PACKAGES=(g++ cmake ninja-build ccache pkg-config python3-venv nlohmann-js
   libopenmpi-dev openmpi-bin)
 TEST_PACKAGES=(libgtest-dev)
 LINT_PACKAGES=(clang-format-14)
+LLAMA_CPP=llama-cpp-python==0.3.36
 FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev)
 
 say() { echo "==> $*" >&2; }
@@ -52,11 +53,12 @@ install_torch() {
     fail "could not install torch $TORCH_VERSION; check the network, then call again"
 }
 
-need_python() {
+need_python() { # PYTHON's environment, .venv where none is named
   if [ ! -x "$PYTHON" ]; then
+    local folder=${1:-.venv}
     command -v python3 >/dev/null || fail "python3 is missing; run: apt-get install -y python3 python3-venv"
-    say "making the Python environment .venv"
-    python3 -m venv .venv || fail "python3 -m venv failed; run: apt-get install -y python3-venv"
+    say "making the Python environment $folder"
+    python3 -m venv "$folder" || fail "python3 -m venv failed; run: apt-get install -y python3-venv"
   fi
   "$PYTHON" -c "import torch, sys; sys.exit(not torch.__version__.startswith('$TORCH_VERSION'))" 2>/dev/null || install_torch
 }
@@ -69,6 +71,18 @@ need_test_python() {
   say "installing the libraries that the tests compare with"
   "$PYTHON" -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt || fail "could not install tests/requirements.txt"
   cp tests/requirements.txt "$stamp"
+}
+
+# The peers that ./run bench measures against, in an environment of their own: what TRL asks for must not change what the tests compare with.
+need_bench_python() {
+  PYTHON=.venv-bench/bin/python need_python .venv-bench
+  local python=.venv-bench/bin/python stamp=.venv-bench/metarm-bench-requirements
+  cmp -s bench/requirements.txt "$stamp" && return
+  say "installing the peers of the benchmark"
+  "$python" -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt || fail "could not install bench/requirements.txt"
+  # llama.cpp has no wheel for every machine, and compiles for some minutes; the benchmark goes on without it.
+  CMAKE_ARGS=-DLLAVA_BUILD=OFF timeout 1800 "$python" -m pip install --quiet --disable-pip-version-check "$LLAMA_CPP" >/dev/null 2>&1 || say "could not install $LLAMA_CPP: it is not measured"
+  cp bench/requirements.txt "$stamp"
 }
 
 build_jobs() { # a torch source takes about 1 GB to compile
