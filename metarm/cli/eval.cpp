@@ -64,7 +64,8 @@ Evaluation evaluate(const EvalOptions& options, const OpenRewardModel& opened, R
   }
 
   const std::int64_t tokens = options.scoring.tokens_per_batch;
-  const std::vector<PairRewards> rewards = score_pairs(ranks, reward_model, pairs, tokens, show_progress(log, "scoring pairs", pairs.size()));
+  const std::vector<PairRewards> rewards =
+      score_pairs(ranks, reward_model, pairs, tokens, show_progress(log, "scoring pairs", pairs.size()));
   Evaluation evaluation;
   evaluation.pairs = pair_statistics(rewards);
   evaluation.subsets = statistics_by_subset(rows.rows, pairs, rewards);

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import transformers as hf
-from families import edit_config, save_checkpoint
+from families import CONFIGS, edit_config, save_checkpoint
 from programs import run_metarm, write_rows
 from safetensors.torch import load_file, save_file
 from scoring import TEXTS, load_in_transformers, score_texts, texts_by_transformers
@@ -35,22 +35,27 @@ def assert_same_in_transformers(folder):
     return model
 
 
-def test_a_pad_token_beyond_the_embedding_gives_it_a_row(tmp_path):
+def save_with_rows(folder, rows, monkeypatch):
+    """A model of `rows` tokens, and a tokenizer of 266 with [PAD] after them."""
+    config_class, arguments = CONFIGS["llama"]
+    monkeypatch.setitem(CONFIGS, "llama", (config_class, arguments | dict(vocab_size=rows)))
+    save_checkpoint(folder, "llama", "causal")
+    add_token(folder, 266, "[PAD]")
+    edit_json(folder / "tokenizer_config.json", pad_token="[PAD]")
+
+
+def test_a_pad_token_beyond_the_embedding_gives_it_a_row(tmp_path, monkeypatch):
     """Llama 2's way: 32000 rows, and a tokenizer with [PAD] = 32000."""
-    save_checkpoint(tmp_path / "start", "llama", "causal")
-    add_token(tmp_path / "start", 320, "[PAD]")
-    edit_json(tmp_path / "start/tokenizer_config.json", pad_token="[PAD]")
+    save_with_rows(tmp_path / "start", 266, monkeypatch)
     train(tmp_path)
     model = assert_same_in_transformers(tmp_path)
-    assert model.config.vocab_size == 321 and model.config.pad_token_id == 320 and model.model.embed_tokens.weight.shape == (321, 48)
+    assert model.config.vocab_size == 267 and model.config.pad_token_id == 266 and model.model.embed_tokens.weight.shape == (267, 48)
 
 
-def test_a_tokenizer_much_larger_than_the_embedding_is_refused(tmp_path):
-    save_checkpoint(tmp_path / "start", "llama", "causal")
-    add_token(tmp_path / "start", 400, "[PAD]")
-    edit_json(tmp_path / "start/tokenizer_config.json", pad_token="[PAD]")
+def test_a_tokenizer_much_larger_than_the_embedding_is_refused(tmp_path, monkeypatch):
+    save_with_rows(tmp_path / "start", 260, monkeypatch)
     result = train(tmp_path, check=False)
-    assert result.returncode == 2 and "tokenizer.json: expected up to 320 tokens, as the embedding has rows, got 401" in result.stderr
+    assert result.returncode == 2 and "tokenizer.json: expected up to 260 tokens, as the embedding has rows, got 267" in result.stderr
 
 
 @pytest.mark.parametrize("kind", ["reward", "causal"])
@@ -102,6 +107,6 @@ def test_float16_is_refused_for_weights_that_it_cannot_hold(more, tmp_path):
 
 def test_float16_is_refused_for_weights_that_training_made_too_large(tmp_path):
     save_checkpoint(tmp_path / "start", "llama", "reward")
-    result = train(tmp_path, "--save-dtype", "float16", "--lr", 1e5, "--max-steps", 1, "--lr-schedule", "constant", check=False)
+    result = train(tmp_path, "--save-dtype", "float16", "--lr", 1e5, "--lr-schedule", "constant", check=False)
     assert result.returncode == 2 and "expected finite weights that Half holds, got others; write float32" in result.stderr
     assert not (tmp_path / "rm/config.json").exists()
