@@ -24,9 +24,9 @@ def save_changed(folder, family, monkeypatch, **changes):
     return save_checkpoint(folder, family, "reward")
 
 
-def assert_as_transformers(folder, tokenizer, tmp_path, *more, texts=TEXTS):
+def assert_as_transformers(folder, tokenizer, tmp_path, *more, texts=TEXTS, tolerance=1e-4):
     expected = texts_by_transformers(load_in_transformers(folder), tokenizer, texts)
-    assert score_texts(folder, tmp_path, *more, texts=texts) == pytest.approx(expected, abs=1e-4)
+    assert score_texts(folder, tmp_path, *more, texts=texts) == pytest.approx(expected, abs=tolerance)
     return expected
 
 
@@ -69,11 +69,11 @@ def test_windows(family, tmp_path, monkeypatch):
     rng = random.Random(1)
     texts = ["".join(rng.choice("abcdefghij klmnop") for _ in range(4600))]
     edit_config(tmp_path / "rm", sliding_window=None, layer_types=None)  # removes them
-    windowed = assert_as_transformers(tmp_path / "rm", tokenizer, tmp_path, "--max-length", 0, texts=texts)
+    windowed = assert_as_transformers(tmp_path / "rm", tokenizer, tmp_path, "--max-length", 0, texts=texts, tolerance=1e-3)
     set_null(tmp_path / "rm", "sliding_window")
     if family != "gemma2":  # transformers cannot load Gemma 2 without one
-        whole = assert_as_transformers(tmp_path / "rm", tokenizer, tmp_path, "--max-length", 0, texts=texts)
-        assert whole != pytest.approx(windowed, abs=1e-3)
+        whole = assert_as_transformers(tmp_path / "rm", tokenizer, tmp_path, "--max-length", 0, texts=texts, tolerance=1e-3)
+        assert whole != pytest.approx(windowed, abs=5e-3)
 
 
 WITHOUT_ORIGINAL = {key: value for key, value in LLAMA3_ROPE.items() if key != "original_max_position_embeddings"}

@@ -19,9 +19,9 @@ def add_token(folder, token_id, text):
     edit_json(folder / "tokenizer.json", added_tokens=added + [dict(id=token_id, content=text, single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)])
 
 
-def train(folder, *more, check=True):
+def train(folder, *more, steps=2, check=True):
     write_rows(folder / "pairs.jsonl", [{"prompt": "a", "chosen": " the inn", "rejected": " nine"}])
-    return run_metarm("train", "--model", folder / "start", "--pairs", folder / "pairs.jsonl", "--output", folder / "rm", "--max-steps", 2, "--dtype", "float32", "--quiet", *more,
+    return run_metarm("train", "--model", folder / "start", "--pairs", folder / "pairs.jsonl", "--output", folder / "rm", "--max-steps", steps, "--dtype", "float32", "--quiet", *more,
                       check=check)
 
 
@@ -107,6 +107,6 @@ def test_float16_is_refused_for_weights_that_it_cannot_hold(more, tmp_path):
 
 def test_float16_is_refused_for_weights_that_training_made_too_large(tmp_path):
     save_checkpoint(tmp_path / "start", "llama", "reward")
-    result = train(tmp_path, "--save-dtype", "float16", "--lr", 1e5, "--lr-schedule", "constant", check=False)
+    result = train(tmp_path, "--save-dtype", "float16", "--lr", 1e5, "--lr-schedule", "constant", steps=1, check=False)
     assert result.returncode == 2 and "expected finite weights that Half holds, got others; write float32" in result.stderr
     assert not (tmp_path / "rm/config.json").exists()
