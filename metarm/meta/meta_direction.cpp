@@ -65,7 +65,8 @@ at::Tensor MetaDirection::transposed_derivative(const at::Tensor& v, const at::T
 void MetaDirection::advance(const at::Tensor& v) {
   if (scale_ != MetaScale::adam) return;
   const at::NoGradGuard no_grad;
-  if (!std::isfinite(v.norm().item<double>())) return;  // it would stay in the moments for good
+  const double norm = share_.length(v);
+  if (!std::isfinite(static_cast<float>(norm * norm))) return;  // it would stay in the moments for good
   state_[0].second.mul_(kBeta1).add_(v, 1 - kBeta1);
   state_[1].second.mul_(kBeta2).addcmul_(v, v, 1 - kBeta2);
 }

@@ -28,7 +28,7 @@ class MetaDirection {
     double factor;
   };
   // Both for v of step `step` from 0. `advance` takes v into the moments: once a step, after the last use of the other two. A v whose
-  // length is not finite is left out.
+  // squared length is not finite in float32 is left out, on every rank.
   Direction direction(const at::Tensor& v, std::int64_t step) const;
   at::Tensor transposed_derivative(const at::Tensor& v, const at::Tensor& g, std::int64_t step) const;
   void advance(const at::Tensor& v);

@@ -56,7 +56,9 @@ INSTANTIATE_TEST_SUITE_P(Scales, MetaDirections, testing::Values(MetaScale::abso
 TEST(MetaDirection, AGradientThatIsNotFiniteLeavesTheMomentsAlone) {
   torch::manual_seed(3);
   const FlatTensors weights = make_weights();
-  MetaDirection spoiled(MetaScale::adam, weights), clean(MetaScale::adam, weights);
+  const std::unique_ptr<Ranks> ranks = make_single_rank();
+  const Share share(*ranks, kSize);
+  MetaDirection spoiled(MetaScale::adam, weights, share), clean(MetaScale::adam, weights, share);
   const at::Tensor v = away_from_zero();
   for (const double value : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
     at::Tensor bad = v.clone();
