@@ -28,11 +28,6 @@ struct AttentionTask {
   std::int64_t window;                                              // 0: all
 };
 
-struct AdamWStep {
-  float lr, beta1, beta2, epsilon, weight_decay;
-  float correction1, correction2;  // 1 - beta^t
-};
-
 template <class Element>
 struct CpuKernelsOf {
   // Rows of `width`: out = x / sqrt(mean(x^2) + epsilon) * (add_one ? 1 + weight : weight); inverse_root[row] is kept for the backward.

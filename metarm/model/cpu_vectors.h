@@ -1,0 +1,135 @@
+// Registers of floats, and products of small matrices, for the instruction set of the file that includes this (cpu_kernels_loops.h). All is
+// local to that file.
+#pragma once
+
+#include <cstdint>
+
+#include "metarm/model/cpu_kernels.h"
+
+namespace metarm {
+namespace {
+
+constexpr std::int64_t kWide = METARM_VECTOR_FLOATS;
+constexpr std::int64_t kColumns = 2 * kWide;  // of a tile of a product
+constexpr int kTileRows = METARM_TILE_ROWS;
+
+using Vec = float __attribute__((vector_size(kWide * 4)));
+using LooseVec = float __attribute__((vector_size(kWide * 4), aligned(4), may_alias));
+using Ints = std::int32_t __attribute__((vector_size(kWide * 4)));
+using Bits = std::uint32_t __attribute__((vector_size(kWide * 4)));
+using Shorts = std::uint16_t __attribute__((vector_size(kWide * 2)));
+using LooseShorts = std::uint16_t __attribute__((vector_size(kWide * 2), aligned(2), may_alias));
+
+inline Vec load(const float* from) { return *reinterpret_cast<const LooseVec*>(from); }
+inline void store(float* to, Vec value) { *reinterpret_cast<LooseVec*>(to) = value; }
+inline Vec load(const Bfloat16Bits* from) {
+  const Shorts halves = *reinterpret_cast<const LooseShorts*>(from);
+  return reinterpret_cast<Vec>(__builtin_convertvector(halves, Bits) << 16);
+}
+inline void store(Bfloat16Bits* to, Vec value) {  // to nearest, ties to even; NaN stays NaN
+  const Bits bits = reinterpret_cast<Bits>(value);
+  const Bits rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
+  const Bits kept = value != value ? Bits{} + 0x7fc0U : rounded;
+  *reinterpret_cast<LooseShorts*>(to) = __builtin_convertvector(kept, Shorts);
+}
+inline float load_one(const float* from) { return *from; }
+inline float load_one(const Bfloat16Bits* from) { return __builtin_bit_cast(float, static_cast<std::uint32_t>(from->bits) << 16); }
+inline void store_one(float* to, float value) { *to = value; }
+inline void store_one(Bfloat16Bits* to, float value) {
+  const auto bits = __builtin_bit_cast(std::uint32_t, value);
+  to->bits = static_cast<std::uint16_t>(value != value ? 0x7fc0U : (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+}
+
+inline Vec splat(float value) { return Vec{} + value; }
+inline float sum_of(Vec value) {
+  float sum = 0;
+  for (std::int64_t i = 0; i < kWide; ++i) sum += value[i];
+  return sum;
+}
+inline float max_of(Vec value) {
+  float most = value[0];
+  for (std::int64_t i = 1; i < kWide; ++i) most = value[i] > most ? value[i] : most;
+  return most;
+}
+
+// Calls body(i, vector or single element) over [0, count): `vectors` for whole registers, `singles` for the rest.
+template <class Vectors, class Singles>
+inline void sweep(std::int64_t count, const Vectors& vectors, const Singles& singles) {
+  std::int64_t i = 0;
+  for (; i + kWide <= count; i += kWide) vectors(i);
+  for (; i < count; ++i) singles(i);
+}
+
+// e^x to 2 units in the last place, by 2^n times a polynomial (Cephes); below -87.3 it is e^-87.3.
+template <class V, class I>
+inline V exponential(V x) {
+  const V zero{};
+  x = x < -87.3F ? zero - 87.3F : x;
+  x = x > 88.3F ? zero + 88.3F : x;
+  const V turns = (x * 1.44269504F + 12582912.0F) - 12582912.0F;  // to the nearest whole number
+  const V rest = (x - turns * 0.693359375F) + turns * 2.12194440e-4F;
+  V p = rest * 1.9875691500e-4F + 1.3981999507e-3F;
+  p = p * rest + 8.3334519073e-3F;
+  p = p * rest + 4.1665795894e-2F;
+  p = p * rest + 1.6666665459e-1F;
+  p = p * rest + 5.0000001201e-1F;
+  p = p * rest * rest + rest + 1.0F;
+  const I exponent = (__builtin_convertvector(turns, I) + 127) << 23;
+  return p * reinterpret_cast<V>(exponent);
+}
+inline Vec exp_of(Vec x) { return exponential<Vec, Ints>(x); }
+inline Vec sigmoid_of(Vec x) { return 1.0F / (1.0F + exp_of(-x)); }
+inline Vec tanh_of(Vec x) { return 2.0F * sigmoid_of(2.0F * x) - 1.0F; }
+
+// C [rows, columns] (+)= A B for A [rows, depth] with any strides and B [depth, columns]; `columns` is a multiple of kColumns.
+struct Product {
+  std::int64_t rows, columns, depth;
+  const float* a;
+  std::int64_t a_row, a_column;
+  const float* b;
+  std::int64_t b_row;
+  float* c;
+  std::int64_t c_row;
+  bool add;
+};
+
+template <int kRows>
+inline void product_tile(const Product& p, const float* a, const float* b, float* c) {
+  Vec sums[kRows][2] = {};
+  for (std::int64_t k = 0; k < p.depth; ++k, a += p.a_column, b += p.b_row) {
+    const Vec left = load(b), right = load(b + kWide);
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; ++m) {
+      const Vec of_row = splat(a[m * p.a_row]);
+      sums[m][0] += of_row * left;
+      sums[m][1] += of_row * right;
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; ++m, c += p.c_row) {
+    store(c, p.add ? load(c) + sums[m][0] : sums[m][0]);
+    store(c + kWide, p.add ? load(c + kWide) + sums[m][1] : sums[m][1]);
+  }
+}
+
+template <int kRows>
+inline void product_rest(const Product& p, std::int64_t rows, const float* a, const float* b, float* c) {
+  if constexpr (kRows > 0) {
+    if (rows == kRows)
+      product_tile<kRows>(p, a, b, c);
+    else
+      product_rest<kRows - 1>(p, rows, a, b, c);
+  }
+}
+
+void multiply(const Product& p) {
+  for (std::int64_t column = 0; column < p.columns; column += kColumns) {
+    std::int64_t row = 0;
+    for (; row + kTileRows <= p.rows; row += kTileRows)
+      product_tile<kTileRows>(p, p.a + row * p.a_row, p.b + column, p.c + row * p.c_row + column);
+    product_rest<kTileRows - 1>(p, p.rows - row, p.a + row * p.a_row, p.b + column, p.c + row * p.c_row + column);
+  }
+}
+
+}  // namespace
+}  // namespace metarm
