@@ -67,7 +67,9 @@ class Loop {
       if (is_due(done, training_.eval_steps)) evaluate(done);
       if (is_due(done, training_.save_steps)) save(done);
     }
-    if (skipped_in_a_row_ > 0) fail_input("step {}: expected a finite gradient at the end, got one that is not; lower --lr", total_steps_);
+    if (skipped_in_a_row_ > 1)  // one is a bad row; more, and the weights are beyond use
+      fail_input("step {}: expected a finite gradient at the end, got {} in a row that are not; lower --lr", total_steps_,
+                 skipped_in_a_row_);
     if (!setup_.eval_pairs.empty()) evaluate(total_steps_);
     summary_.steps = total_steps_;
     summary_.skipped_steps = run_.skipped_steps();

@@ -31,7 +31,7 @@ struct TrainingSummary {
 };
 
 // All ranks together. Runs to the end from the run's last checkpoint, writes the finished model and removes nothing. A step whose gradient
-// is not finite is skipped and counted; ten in a row are an error, and so is one at the end, since it says that the weights are beyond use.
+// is not finite is skipped and counted; ten in a row are an error, and so are two at the end.
 TrainingSummary run_training(RewardSetup& setup, const Objective& objective, const TrainingOptions& training, const ScoringOptions& scoring,
                              RunDirectory& run, Log& log);
 

@@ -20,11 +20,16 @@ def wait_for(found):
         time.sleep(0.01)
 
 
-def start_score(folder, **more):
+def heed_signals():  # whoever started the tests may have had them ignored
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
+
+
+def start_score(folder, preexec_fn=heed_signals):
     """`score` of a pipe that nobody writes to: it has begun its output, and waits."""
     save_checkpoint(folder / "rm", "llama", "reward")
     os.mkfifo(folder / "pipe.jsonl")
-    process = subprocess.Popen([str(BUILD / "metarm"), "score", "--model", "rm", "--input", "pipe.jsonl", "--output", "out.jsonl"], cwd=folder, **more)
+    process = subprocess.Popen([str(BUILD / "metarm"), "score", "--model", "rm", "--input", "pipe.jsonl", "--output", "out.jsonl"], cwd=folder, preexec_fn=preexec_fn)
     wait_for(lambda: list(folder.glob("out.jsonl*")))
     return process
 

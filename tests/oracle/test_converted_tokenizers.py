@@ -62,28 +62,27 @@ ORIGINALS = {
 }
 
 
-@pytest.fixture(params=ORIGINALS)
-def converted(request, tmp_path, monkeypatch):
-    original, tokens = ORIGINALS[request.param]()
-    monkeypatch.setitem(CONFIGS, "llama", (hf.LlamaConfig, CONFIGS["llama"][1] | dict(vocab_size=len(tokens["tokens"]))))
-    write_model(tmp_path / "model.gguf", make_model("llama", "causal"), tokens=tokens)
+def write_with_rows(path, rows, tokens, monkeypatch):
+    monkeypatch.setitem(CONFIGS, "llama", (hf.LlamaConfig, CONFIGS["llama"][1] | dict(vocab_size=rows)))
+    write_model(path, make_model("llama", "causal"), tokens=tokens)
+
+
+@pytest.mark.parametrize("kind", ORIGINALS)
+def test_ids_and_texts(kind, tmp_path, monkeypatch):
+    original, tokens = ORIGINALS[kind]()
+    write_with_rows(tmp_path / "model.gguf", len(tokens["tokens"]), tokens, monkeypatch)
     run_metarm("convert", "--input", tmp_path / "model.gguf", "--output", tmp_path / "out")
-    return original, tmp_path / "out"
-
-
-def test_ids_and_texts(converted):
-    original, folder = converted
     texts = CORPUS[:6] + hostile_texts(1500)
-    compare(folder / "tokenizer.json", original, texts, True)
-    library = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    compare(tmp_path / "out/tokenizer.json", original, texts, True)
+    library = Tokenizer.from_file(str(tmp_path / "out/tokenizer.json"))
     for text in texts:
         assert library.encode(text).ids == original.encode(text).ids, repr(text)
 
 
-def test_more_tokens_than_rows_of_the_embedding(tmp_path):
-    original, tokens = ORIGINALS["qwen2"]()
-    model = make_model("llama", "causal")  # 320 rows
-    write_model(tmp_path / "model.gguf", model, tokens=tokens)
+def test_more_tokens_than_rows_of_the_embedding(tmp_path, monkeypatch):
+    _, tokens = ORIGINALS["qwen2"]()
+    count = len(tokens["tokens"])
+    write_with_rows(tmp_path / "model.gguf", count - 1, tokens, monkeypatch)
     result = run_metarm("convert", "--input", tmp_path / "model.gguf", "--output", tmp_path / "out", check=False)
-    assert result.returncode == 2 and f"tokenizer.ggml.tokens: expected at most 320 tokens, as token_embd.weight has rows, got {len(tokens['tokens'])}" in result.stderr
+    assert result.returncode == 2 and f"tokenizer.ggml.tokens: expected at most {count - 1} tokens, as token_embd.weight has rows, got {count}" in result.stderr
     assert not (tmp_path / "out").exists()

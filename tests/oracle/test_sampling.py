@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
-from families import FAMILIES, save_checkpoint
+from families import save_checkpoint
 from programs import read_rows, run_metarm, write_rows
 from test_families import forward, reference_logits
 
@@ -13,15 +13,15 @@ PROMPTS = [{"prompt": text} for text in ("the inn at a river", "hello", "x" * 50
 
 def sample(folder, *more):
     write_rows(folder / "prompts.jsonl", PROMPTS)
-    run_metarm("sample", "--model", folder / "lm", "--prompts", folder / "prompts.jsonl", "--output", folder / "out.jsonl", "--dtype", "float32", "--max-new-tokens", 30,
+    run_metarm("sample", "--model", folder / "lm", "--prompts", folder / "prompts.jsonl", "--output", folder / "out.jsonl", "--dtype", "float32", "--max-new-tokens", 20, "--threads", 1,
                "--responses", 3, "--seed", 5, "--quiet", *more)
     return [row["responses"] for row in read_rows(folder / "out.jsonl")]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma2", "gpt2"])
 def test_batches_do_not_matter(family, tmp_path):
     save_checkpoint(tmp_path / "lm", family, "causal")
-    for more in ([], ["--temperature", 0.7], ["--top-p", 0.9], ["--top-p", 0.7, "--top-k", 30]):
+    for more in ([], ["--temperature", 0.7, "--top-p", 0.9, "--top-k", 30]):
         together = sample(tmp_path, *more)
         assert len({response for group in together for response in group}) > 10
         for budget in (1, 300):
