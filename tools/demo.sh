@@ -5,6 +5,7 @@ CALLED_FROM=${METARM_CALLED_FROM:-$PWD}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/setup.sh
 source tools/model.sh
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}  # threads that spin starve each other on a busy machine
 
 WORK=demo
 OUTPUTS=(rm aligned rm.json aligned.json train.jsonl heldout.jsonl responses.jsonl)
