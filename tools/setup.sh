@@ -66,11 +66,11 @@ need_python() { # PYTHON's environment, .venv where none is named
 # The packages that tests compare against, once their list has changed.
 need_test_python() {
   need_python
-  local stamp=.venv/metarm-test-requirements
-  cmp -s tests/requirements.txt "$stamp" && return
+  local stamp=.venv/metarm-test-requirements pip=("$PYTHON" -m pip install --quiet --disable-pip-version-check)
+  cat tests/requirements*.txt | cmp -s - "$stamp" && return
   say "installing the libraries that the tests compare with"
-  "$PYTHON" -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt || fail "could not install tests/requirements.txt"
-  cp tests/requirements.txt "$stamp"
+  "${pip[@]}" -r tests/requirements.txt && "${pip[@]}" --no-deps -r tests/requirements-files.txt || fail "could not install tests/requirements*.txt"
+  cat tests/requirements*.txt >"$stamp"
 }
 
 # The peers that ./run bench measures against, in an environment of their own: what TRL asks for must not change what the tests compare with.

@@ -65,7 +65,7 @@ def test_rendering(name, generate, tmp_path):
 
 
 @pytest.mark.parametrize("generate", [False, True])
-@pytest.mark.parametrize("row", KNOWN, ids=[row["source"].split(": ")[1] for row in KNOWN])
+@pytest.mark.parametrize("row", KNOWN, ids=[row["source"] for row in KNOWN])
 def test_published_templates(row, generate, tmp_path):
     tokenizer = save_tokenizer(tmp_path)
     tokenizer.chat_template = row["template"]
@@ -80,12 +80,11 @@ def recognise(templates):
     return [json.loads(line) for line in run_program("tokenize", "-", input=requests).stdout.split("\n") if line]
 
 
-def test_each_digest_is_of_a_published_template():
+def test_published_templates_have_a_digest_here():
     source = (ROOT / "metarm" / "text" / "known_templates.cpp").read_text()
     digests = set(re.findall(r"\{0x([0-9a-f]{16}),", source))
-    seen = {row["digest"] for row in recognise([row["template"] for row in KNOWN])}
-    assert seen <= digests
-    assert digests - seen == {"3bd61420abe72243"}  # Mistral 7B Instruct 0.3's: no package that may be copied from has it
+    assert len(KNOWN) == 11
+    assert {row["digest"] for row in recognise([row["template"] for row in KNOWN])} <= digests
 
 
 EDITS = [("{{ ", "{{"), ("{{ ", "{{- "), (" }}", "}}"), (" }}", " -}}"), ("{%- ", "{% "), ("{% ", "{%- "), ("{% ", "{%+ "), (" %}", " -%}"), (" %}", " %}\n"),

@@ -1,10 +1,31 @@
 """Jinja programs for transformers to run: published ones, and short ones that say what each format is."""
 
-import json
+from importlib.util import find_spec
 from pathlib import Path
 
-# Each {source, format, template}; format null: not one of ours, to be refused. They came from the packages that `source` names.
-PUBLISHED = json.loads((Path(__file__).parent / "published_templates.json").read_text(encoding="utf-8"))
+# The templates that TRL's package carries: which format each is of, None where it is not one of ours and is to be refused.
+TRL_FORMATS = {
+    "gemma": "gemma2",
+    "gemma_training": "gemma2",
+    "llama3": "llama3",
+    "llama3_1": "llama3.1",
+    "llama3_2": "llama3.1",
+    "llama3_training": "llama3",
+    "qwen2_5": "qwen2.5",
+    "qwen2_5_training": "qwen2.5",
+    "qwen3": "qwen3",
+    "qwen3_instruct_2507": "chatml",
+    "qwen3_instruct_2507_training": "chatml",
+}
+
+
+def load_published():
+    """Rows {source, format, template}. The package is read, never imported: what it depends on is not there."""
+    folder = Path(find_spec("trl").submodule_search_locations[0]) / "chat_templates"
+    return [{"source": path.stem, "format": TRL_FORMATS.get(path.stem), "template": path.read_text(encoding="utf-8")} for path in sorted(folder.glob("*.jinja"))]
+
+
+PUBLISHED = load_published()
 
 CHATML = """{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
 
