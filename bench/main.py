@@ -11,7 +11,7 @@ import figures
 import hardware
 import measures
 import process
-from session import CHECK, FULL, SHORT, Session
+from workbench import CHECK, FULL, SHORT, Workbench
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache"
@@ -42,49 +42,49 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def make_session(options, folder):
+def make_workbench(options, folder):
     sizes = SHORT if options.short else FULL | ({"steps": options.steps} if options.steps else {})
     gguf = options.gguf if options.gguf and options.gguf.exists() else None
     threads = 1 if options.short else hardware.cores()
-    session = Session(str(options.metarm.resolve()), threads, sizes, Path(folder), options.model and options.model.resolve(), gguf)
+    workbench = Workbench(str(options.metarm.resolve()), threads, sizes, Path(folder), options.model and options.model.resolve(), gguf)
     if hardware.LOAD_BEFORE > 0.25 * threads and not options.short:
         say(f"other programs are busy (load {hardware.LOAD_BEFORE:.1f} on {threads} cores): ratios will be unsteady; OMP_WAIT_POLICY=passive keeps threads from "
             "waiting for each other in loops")
     say("making the reward model, the pairs and the response groups")
-    session.prepare(options.pairs.resolve())
-    return session
+    workbench.prepare(options.pairs.resolve())
+    return workbench
 
 
-def run_round(session, contenders, title):
+def run_round(workbench, contenders, title):
     """Each contender once, one after another."""
     results = {}
     for name, contender in contenders.items():
-        results[name] = contender.run(session)
+        results[name] = contender.run(workbench)
         shown = "" if not contender.figures else ": " + ", ".join(
             f"{results[name][figure] / figures.UNITS[figure][1]:.4g} {figures.UNITS[figure][0]}" for figure in contender.figures)
         say(f"{title}: {name}{shown}, {results[name]['peak_memory_bytes'] / 1e9:.2f} GB")
     return results
 
 
-def choose_contenders(session, native, comparisons):
+def choose_contenders(workbench, native, comparisons):
     """(those to run, name -> why the others cannot)."""
     everyone = measures.contenders(native)
     wanted = {name for comparison in comparisons for name in comparison.contenders}
-    reasons = {name: measures.missing(name, contender, session, native) for name, contender in everyone.items() if name in wanted}
+    reasons = {name: measures.missing(name, contender, workbench, native) for name, contender in everyone.items() if name in wanted}
     return {name: everyone[name] for name, reason in reasons.items() if not reason}, {name: reason for name, reason in reasons.items() if reason}
 
 
-def measure(session, contenders, options):
+def measure(workbench, contenders, options):
     """(samples of each contender, what was found equal)."""
     lines = []
     if not options.short:
         comparable = {name: contender for name, contender in contenders.items() if contender.proof}
-        lines += checks.check_round(run_round(session.with_sizes(CHECK), comparable, "check"), contenders, greedy=True)
+        lines += checks.check_round(run_round(workbench.with_sizes(CHECK), comparable, "check"), contenders, greedy=True)
         say("\n".join(lines))
     samples = {name: [] for name in contenders}
     for repeat in range(options.repeats):
-        results = run_round(session, contenders, f"{repeat + 1} of {options.repeats}")
-        lines += checks.check_round(results, contenders, greedy=session.sizes["temperature"] == 0)
+        results = run_round(workbench, contenders, f"{repeat + 1} of {options.repeats}")
+        lines += checks.check_round(results, contenders, greedy=workbench.sizes["temperature"] == 0)
         for name, found in results.items():
             samples[name].append(found)
     return samples, lines
@@ -106,10 +106,10 @@ def main():
     native = hardware.native_dtype()
     comparisons = [comparison for comparison in measures.comparisons(native) if comparison.measure in options.only]
     with tempfile.TemporaryDirectory(prefix="bench-", dir=CACHE) as folder:
-        session = make_session(options, folder)
-        contenders, absent = choose_contenders(session, native, comparisons)
-        samples, lines = measure(session, contenders, options)
-        machine, sizes = hardware.describe(session.threads), session.sizes
+        workbench = make_workbench(options, folder)
+        contenders, absent = choose_contenders(workbench, native, comparisons)
+        samples, lines = measure(workbench, contenders, options)
+        machine, sizes = hardware.describe(workbench.threads), workbench.sizes
     compared = [result for comparison in comparisons if (result := figures.compare(comparison, samples))]
     report(machine, samples, compared, absent, contenders, options.short)
     options.output.write_text(json.dumps({"machine": machine, "pairs": str(options.pairs), "sizes": sizes, "repeats": options.repeats, "short": options.short,

@@ -18,7 +18,7 @@ NO_DROP = 0.95
 
 @dataclass(frozen=True)
 class Contender:
-    run: Callable  # session -> figures
+    run: Callable  # workbench -> figures
     figures: tuple  # what it is about, for the table
     proof: str = ""  # what its results are compared by: losses, rewards, texts
     package: str = ""  # that it needs
@@ -92,18 +92,18 @@ def links_mpi(program):
     return "libmpi" in subprocess.run(["ldd", program], capture_output=True, text=True).stdout
 
 
-def missing(name, contender, session, native):
+def missing(name, contender, workbench, native):
     """Why this contender cannot run here; empty where it can."""
-    if contender.bfloat16 and native != "bfloat16" and session.model:
+    if contender.bfloat16 and native != "bfloat16" and workbench.model:
         return NO_BFLOAT16
     if contender.package and importlib.util.find_spec(contender.package) is None:
         return f"Python package {contender.package} is not installed"
-    if contender.package == "llama_cpp" and not session.gguf:
+    if contender.package == "llama_cpp" and not workbench.gguf:
         return "the model has no GGUF file"
     if name == "metarm train, 2 ranks":
         if not shutil.which("mpirun"):
             return "mpirun is not installed"
-        if not links_mpi(session.metarm):
+        if not links_mpi(workbench.metarm):
             return "metarm was built without MPI"
         if hardware.cores() < 2:
             return "there is one core only"

@@ -2,7 +2,7 @@
 
 import json
 
-from session import LR, META_LR, RESPONSES, load_json_lines
+from workbench import LR, META_LR, RESPONSES, load_json_lines
 from training_figures import token_figures, training_figures
 
 
@@ -11,67 +11,67 @@ def read_steps(folder):
             for row in load_json_lines(folder / "metrics.jsonl")]
 
 
-def common(session, dtype, pairs, batch_size, steps):
-    return ["--model", session.shared["reward_model"], "--pairs", session.shared[pairs], "--output", session.folder / "run/out", "--dtype", dtype,
+def common(workbench, dtype, pairs, batch_size, steps):
+    return ["--model", workbench.shared["reward_model"], "--pairs", workbench.shared[pairs], "--output", workbench.folder / "run/out", "--dtype", dtype,
             "--lr", LR, "--lr-schedule", "constant", "--batch-size", batch_size, "--max-steps", steps, "--max-length", 0, "--shuffle", "false", "--save-steps", 0]
 
 
-def run_training(session, dtype, pairs, batch_size, steps, **how):
-    finished = session.run_metarm("train", *common(session, dtype, pairs, batch_size, steps), **how)
-    rows = read_steps(session.folder / "run/out")
-    work = session.shared["work"][pairs][:steps]
+def run_training(workbench, dtype, pairs, batch_size, steps, **how):
+    finished = workbench.run_metarm("train", *common(workbench, dtype, pairs, batch_size, steps), **how)
+    rows = read_steps(workbench.folder / "run/out")
+    work = workbench.shared["work"][pairs][:steps]
     if [row["tokens"] for row in rows] != [step["tokens"] for step in work]:
         raise SystemExit(f"bench: metarm train: expected trees of {[step['tokens'] for step in work]} tokens, got {[row['tokens'] for row in rows]}")
-    return training_figures(rows, finished.peak_memory_bytes) | token_figures(rows, work, session.shared)
+    return training_figures(rows, finished.peak_memory_bytes) | token_figures(rows, work, workbench.shared)
 
 
-def train(session, dtype):
-    return run_training(session, dtype, "pairs", session.sizes["batch_size"], session.sizes["steps"])
+def train(workbench, dtype):
+    return run_training(workbench, dtype, "pairs", workbench.sizes["batch_size"], workbench.sizes["steps"])
 
 
-def train_many(session, dtype):
+def train_many(workbench, dtype):
     """Eight times the rows a step."""
-    return run_training(session, dtype, "many", 8 * session.sizes["batch_size"], session.sizes["growth_steps"])
+    return run_training(workbench, dtype, "many", 8 * workbench.sizes["batch_size"], workbench.sizes["growth_steps"])
 
 
-def train_long(session, dtype):
+def train_long(workbench, dtype):
     """Rows four times as long."""
-    return run_training(session, dtype, "long", session.sizes["batch_size"], session.sizes["growth_steps"])
+    return run_training(workbench, dtype, "long", workbench.sizes["batch_size"], workbench.sizes["growth_steps"])
 
 
-def train_ranks(session, dtype):
+def train_ranks(workbench, dtype):
     """Two ranks that share the threads."""
-    return run_training(session, dtype, "pairs", session.sizes["batch_size"], session.sizes["steps"], before=["mpirun", "-n", 2],
-                        threads=max(1, session.threads // 2))
+    return run_training(workbench, dtype, "pairs", workbench.sizes["batch_size"], workbench.sizes["steps"], before=["mpirun", "-n", 2],
+                        threads=max(1, workbench.threads // 2))
 
 
-def align(session, dtype):
-    sizes = session.sizes
-    finished = session.run_metarm("align", *common(session, dtype, "pairs", sizes["batch_size"], sizes["steps"]), "--responses", session.shared["groups"],
+def align(workbench, dtype):
+    sizes = workbench.sizes
+    finished = workbench.run_metarm("align", *common(workbench, dtype, "pairs", sizes["batch_size"], sizes["steps"]), "--responses", workbench.shared["groups"],
                                   "--meta-batch-size", sizes["batch_size"] // RESPONSES, "--meta-lr", META_LR)
-    rows = read_steps(session.folder / "run/out")
+    rows = read_steps(workbench.folder / "run/out")
     return training_figures(rows, finished.peak_memory_bytes) | {"differences": [row["j_before"] for row in rows]}
 
 
-def score_file(session, path):
-    output = session.folder / "scored.jsonl"
-    finished = session.run_metarm("score", "--model", session.shared["reward_model"], "--input", path, "--output", output, "--max-length", 0, "--dtype", "float32")
+def score_file(workbench, path):
+    output = workbench.folder / "scored.jsonl"
+    finished = workbench.run_metarm("score", "--model", workbench.shared["reward_model"], "--input", path, "--output", output, "--max-length", 0, "--dtype", "float32")
     return finished, [reward for row in load_json_lines(output) for reward in row["rewards"]]
 
 
-def score(session):
+def score(workbench):
     """The time of all groups less that of a run on one of them, which is mostly loading."""
-    start, first = score_file(session, session.shared["one_group"])
-    finished, rewards = score_file(session, session.shared["score_groups"])
+    start, first = score_file(workbench, workbench.shared["one_group"])
+    finished, rewards = score_file(workbench, workbench.shared["score_groups"])
     seconds = max(finished.seconds - start.seconds, 1e-3)
     return {"rows_per_s": (len(rewards) - len(first)) / seconds, "peak_memory_bytes": finished.peak_memory_bytes, "rewards": rewards,
             "seconds_of_all": finished.seconds, "seconds_of_one_group": start.seconds}
 
 
-def sample(session, dtype):
-    output = session.folder / "sampled.jsonl"
-    finished = session.run_metarm("sample", "--model", session.shared["policy"], "--prompts", session.shared["prompts"], "--output", output,
-                                  "--responses", RESPONSES, "--max-new-tokens", session.sizes["max_new_tokens"], "--max-prompt-length", 0, "--temperature", session.sizes["temperature"],
+def sample(workbench, dtype):
+    output = workbench.folder / "sampled.jsonl"
+    finished = workbench.run_metarm("sample", "--model", workbench.shared["policy"], "--prompts", workbench.shared["prompts"], "--output", output,
+                                  "--responses", RESPONSES, "--max-new-tokens", workbench.sizes["max_new_tokens"], "--max-prompt-length", 0, "--temperature", workbench.sizes["temperature"],
                                   "--dtype", dtype, "--json")
     summary = json.loads(finished.stdout)
     texts = [response for row in load_json_lines(output) for response in row["responses"]]

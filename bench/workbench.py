@@ -21,7 +21,7 @@ SHORT = {"batch_size": 4, "steps": 3, "growth_steps": 1, "max_length": 2048, "sc
 
 
 @dataclass
-class Session:
+class Workbench:
     metarm: str
     threads: int
     sizes: dict
