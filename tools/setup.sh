@@ -69,7 +69,7 @@ need_test_python() {
   local stamp=.venv/metarm-test-requirements pip=("$PYTHON" -m pip install --quiet --disable-pip-version-check)
   cat tests/requirements*.txt | cmp -s - "$stamp" && return
   say "installing the libraries that the tests compare with"
-  "${pip[@]}" -r tests/requirements.txt && "${pip[@]}" --no-deps -r tests/requirements-files.txt || fail "could not install tests/requirements*.txt"
+  "${pip[@]}" -r tests/requirements.txt && "${pip[@]}" --no-deps --upgrade --target .venv/files -r tests/requirements-files.txt || fail "could not install tests/requirements*.txt"
   cat tests/requirements*.txt >"$stamp"
 }
 

@@ -1,6 +1,6 @@
 """Jinja programs for transformers to run: published ones, and short ones that say what each format is."""
 
-from importlib.util import find_spec
+import sys
 from pathlib import Path
 
 # The templates that TRL's package carries: which format each is of, None where it is not one of ours and is to be refused.
@@ -20,8 +20,8 @@ TRL_FORMATS = {
 
 
 def load_published():
-    """Rows {source, format, template}. The package is read, never imported: what it depends on is not there."""
-    folder = Path(find_spec("trl").submodule_search_locations[0]) / "chat_templates"
+    """Rows {source, format, template}."""
+    folder = Path(sys.prefix) / "files" / "trl" / "chat_templates"
     return [{"source": path.stem, "format": TRL_FORMATS.get(path.stem), "template": path.read_text(encoding="utf-8")} for path in sorted(folder.glob("*.jinja"))]
 
 
