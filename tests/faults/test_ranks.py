@@ -2,7 +2,6 @@
 
 import math
 import os
-import random
 import re
 import shutil
 import signal
@@ -13,18 +12,10 @@ from pathlib import Path
 import pytest
 from families import save_checkpoint
 from programs import ranks_command, ranks_environment, read_rows, run_metarm, run_ranks, write_rows
+from random_rows import write_data
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is not installed: runs of several ranks are not tested")
-
-WORDS = "the inn at a river there then nine other three when in heather".split()
-
-
-def write_data(folder):
-    rng = random.Random(0)
-    text = lambda: " " + " ".join(rng.choice(WORDS) for _ in range(rng.randrange(2, 20)))
-    write_rows(folder / "pairs.jsonl", [{"prompt": text(), "chosen": text(), "rejected": text()} for _ in range(30)])
-    write_rows(folder / "groups.jsonl", [{"prompt": text(), "responses": [text() for _ in range(3)]} for _ in range(9)])
 
 
 def own_lines(result):
