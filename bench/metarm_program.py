@@ -53,19 +53,13 @@ def align(workbench, dtype):
     return training_figures(rows, finished.peak_memory_bytes) | {"differences": [row["j_before"] for row in rows]}
 
 
-def score_file(workbench, path):
-    output = workbench.folder / "scored.jsonl"
-    finished = workbench.run_metarm("score", "--model", workbench.shared["reward_model"], "--input", path, "--output", output, "--max-length", 0, "--dtype", "float32")
-    return finished, [reward for row in load_json_lines(output) for reward in row["rewards"]]
-
-
 def score(workbench):
-    """The time of all groups less that of a run on one of them, which is mostly loading."""
-    start, first = score_file(workbench, workbench.shared["one_group"])
-    finished, rewards = score_file(workbench, workbench.shared["score_groups"])
-    seconds = max(finished.seconds - start.seconds, 1e-3)
-    return {"rows_per_s": (len(rewards) - len(first)) / seconds, "peak_memory_bytes": finished.peak_memory_bytes, "rewards": rewards,
-            "seconds_of_all": finished.seconds, "seconds_of_one_group": start.seconds}
+    output = workbench.folder / "scored.jsonl"
+    finished = workbench.run_metarm("score", "--model", workbench.shared["reward_model"], "--input", workbench.shared["score_groups"], "--output", output,
+                                  "--max-length", 0, "--dtype", "float32", "--json")
+    summary = json.loads(finished.stdout)
+    rewards = [reward for row in load_json_lines(output) for reward in row["rewards"]]
+    return {"rows_per_s": len(rewards) / summary["seconds"], "peak_memory_bytes": finished.peak_memory_bytes, "rewards": rewards}
 
 
 def sample(workbench, dtype):

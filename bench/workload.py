@@ -107,7 +107,6 @@ def main(settings):
         "work": {name: step_work(tokenizer, rows, size) for name, (rows, size) in files.items()},
         "groups": write_rows(folder / "groups.jsonl", groups),
         "score_groups": write_rows(folder / "score_groups.jsonl", score_groups),
-        "one_group": write_rows(folder / "one_group.jsonl", score_groups[:1]),
         "prompts": write_rows(folder / "prompts.jsonl", [{"prompt": pair["prompt"]} for pair in pairs[: sizes["sample_prompts"]]]),
         **arithmetic(model),
     }

@@ -72,7 +72,7 @@ build/metarm train --model "$MODEL" --pairs "$train" --output "$WORK/rm" --lr 2e
 say "sampling 4 responses a prompt from the model itself, the policy of this round"
 build/metarm sample --model "$MODEL" --prompts "$prompts" --output "$WORK/responses.jsonl" --responses 4 --max-new-tokens 64 --temperature 1.0 --top-p 0.95 --seed 1
 say "aligning the reward model with these responses"
-build/metarm align --model "$WORK/rm" --pairs "$train" --responses "$WORK/responses.jsonl" --output "$WORK/aligned" --lr 5e-6 --batch-size 8 --max-steps 16 --max-length 512 --seed 1
+build/metarm align --model "$WORK/rm" --pairs "$train" --responses "$WORK/responses.jsonl" --output "$WORK/aligned" --lr 5e-6 --batch-size 8 --max-steps 16 --meta-batch-size 4 --max-length 512 --seed 1
 for model in rm aligned; do
   build/metarm eval --model "$WORK/$model" --pairs "$heldout" --responses "$WORK/responses.jsonl" --max-length 512 --json >"$WORK/$model.json"
 done

@@ -54,11 +54,12 @@ void run_score(const ScoreOptions& options, const Parsed&, Ranks& ranks, Log& lo
                    {"too_long", summary.too_long},
                    {"sequences", summary.sequences},
                    {"tokens", summary.tokens},
+                   {"seconds", summary.seconds},
                    {"output", options.output}}
                   .dump());
   else
     log.message(file ? LogLevel::result : LogLevel::info,  // on stdout, the rows are the result
-                fmt::format("scored {} sequences of {} rows{}", summary.sequences, summary.rows,
+                fmt::format("scored {} sequences of {} rows in {:.1f} s{}", summary.sequences, summary.rows, summary.seconds,
                             summary.skipped > 0 ? fmt::format(", {} rows left out", summary.skipped) : ""));
 }
 

@@ -16,6 +16,7 @@ namespace metarm {
 struct ScoreSummary {
   std::int64_t rows = 0, skipped = 0, sequences = 0, tokens = 0;
   std::int64_t too_long = 0;  // rows with a text that is too long to score
+  double seconds = 0;         // of reading, scoring and writing
 };
 
 // Adds to each row what it is worth and writes it to `write` as a JSON line: `reward` to a text, `messages` or prompt with response;

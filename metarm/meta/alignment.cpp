@@ -66,9 +66,8 @@ class Alignment {
   // joint and none: both gradients at θ.
   Json add_plain(std::int64_t step, const std::vector<std::int64_t>& pairs, const std::vector<std::int64_t>& groups, at::Tensor& gradient) {
     setup_.trainable->load_compute();
-    const double j =
-        options_.method == Method::joint ? difference_.backward(groups, -options_.joint_weight, nullptr) : difference_.value(groups);
     GradientSum sum(setup_.ranks, *setup_.trainable, gradient);
+    const double j = options_.method == Method::joint ? difference_.backward(groups, -options_.joint_weight) : difference_.value(groups);
     Json figures = to_figures(pairwise_.backward(setup_, pairs, step, sum));
     figures["j_before"] = j;
     return figures;
@@ -78,15 +77,15 @@ class Alignment {
     Trainable& trainable = *setup_.trainable;
     trainable.load_compute(Rounding::stochastic, rounding_seed(step));
     at::Tensor j_gradient = at::zeros_like(gradient);
-    GradientSum j_sum(setup_.ranks, trainable, j_gradient), l_sum(setup_.ranks, trainable, gradient);
-    const double j_before = difference_.backward(groups, 1.0, &j_sum);
+    const double j_before = difference_.gradient(groups, j_gradient);
 
     // From here on each rank has its part of ∇J, of D(∇J) and of ∇L; only the meta step needs a whole vector.
     const at::Tensor v = share_.own(j_gradient), own_gradient = share_.own(gradient);
     const MetaDirection::Direction direction = direction_.direction(v, step);
     const double scale = options_.meta_lr * direction.factor;
     const double kept = trainable.load_compute_shifted(share_.whole(direction.vector), scale, Rounding::stochastic, rounding_seed(step));
-    Json figures = to_figures(pairwise_.backward(setup_, pairs, step, l_sum));
+    GradientSum sum(setup_.ranks, trainable, gradient);
+    Json figures = to_figures(pairwise_.backward(setup_, pairs, step, sum));
     figures["j_before"] = j_before;
     figures["j_after"] = difference_.value(groups);
     figures["kept_share"] = kept;

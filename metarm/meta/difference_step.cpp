@@ -46,8 +46,14 @@ double DifferenceStep::value(std::span<const std::int64_t> rows) const {
   return for_each_part(*this, rows, {}, nullptr, [](const at::Tensor&) {});
 }
 
-double DifferenceStep::backward(std::span<const std::int64_t> rows, double weight, GradientSum* sum) const {
-  return for_each_part(*this, rows, {.gradient_checkpointing = gradient_checkpointing}, sum,
+double DifferenceStep::gradient(std::span<const std::int64_t> rows, at::Tensor& gradient) const {
+  GradientSum sum(setup.ranks, *setup.trainable, gradient);
+  return for_each_part(*this, rows, {.gradient_checkpointing = gradient_checkpointing}, &sum,
+                       [](const at::Tensor& part) { part.backward(); });
+}
+
+double DifferenceStep::backward(std::span<const std::int64_t> rows, double weight) const {
+  return for_each_part(*this, rows, {.gradient_checkpointing = gradient_checkpointing}, nullptr,
                        [&](const at::Tensor& part) { (part * weight).backward(); });
 }
 

@@ -21,8 +21,10 @@ struct DifferenceStep {
 
   // All at the weights that the reward model reads now, for the groups at `rows`, which the ranks divide; the mean over all.
   double value(std::span<const std::int64_t> rows) const;
-  // Adds weight · ∇J to the leaves' gradients, of this rank's groups, and returns J. With `sum`, finishes it.
-  double backward(std::span<const std::int64_t> rows, double weight, GradientSum* sum) const;
+  // Adds ∇J to `gradient`, float32 [total], this rank's part of it, and returns J.
+  double gradient(std::span<const std::int64_t> rows, at::Tensor& gradient) const;
+  // Adds weight · ∇J, of this rank's groups, to the gradient that is being summed, and returns J.
+  double backward(std::span<const std::int64_t> rows, double weight) const;
   // ∇²J · vector, of float32 [total], by differentiating ⟨∇J, vector⟩: this rank's part of it.
   at::Tensor hessian_product(std::span<const std::int64_t> rows, const at::Tensor& vector) const;
 

@@ -28,6 +28,27 @@ struct AttentionTask {
   std::int64_t window;                                              // 0: all
 };
 
+// Attention of one key/value head of one prompt's branches, each of which reads one more token. Keys are kept turned, values by rows, in
+// float32; what lies between the tokens and a stride is of no matter. Strides are multiples of kDecodePadding.
+constexpr std::int64_t kDecodePadding = 32;
+struct DecodeBranch {
+  float* key;           // [E, own_stride]
+  float* value;         // [own_stride, value_stride]
+  std::int64_t tokens;  // with the new one, whose key and value are put in their place
+};
+struct DecodeTask {
+  const DecodeBranch* branches;  // rows of qkv and of the output, in order
+  std::int64_t branch_count, prompt_tokens;
+  const float* prompt_key;    // [E, prompt_stride]
+  const float* prompt_value;  // [prompt_tokens, value_stride]
+  std::int64_t prompt_stride, own_stride, value_stride;
+  std::int64_t width, shared;                                       // as in AttentionTask, and what follows
+  std::int64_t row_stride, query_offset, key_offset, value_offset;  // elements of qkv
+  std::int64_t out_stride, out_offset;
+  float scale, softcap;
+  std::int64_t window;
+};
+
 template <class Element>
 struct CpuKernelsOf {
   // Rows of `width`: out = x / sqrt(mean(x^2) + epsilon) * (add_one ? 1 + weight : weight); inverse_root[row] is kept for the backward.
@@ -47,12 +68,15 @@ struct CpuKernelsOf {
   // grad_qkv has the layout of qkv; the head's part of it is written.
   void (*attention_backward)(const AttentionTask& task, const Element* qkv, const Element* out, const Element* grad_out,
                              const float* log_sum, Element* grad_qkv);
+  void (*attention_of_branches)(const DecodeTask& task, const Element* qkv, Element* out);
 };
 
 struct CpuKernels {
   const char* instruction_set;
   CpuKernelsOf<float> float32;
   CpuKernelsOf<Bfloat16Bits> bfloat16;
+  // out[i] = e^((x[i] - max of x) * factor), at least e^-87.3.
+  void (*exponentials)(const float* x, std::int64_t count, float factor, float* out);
 };
 
 // The best that this processor runs: AVX-512, AVX2, or what the compiler makes for any processor.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "metarm/model/cpu_attention_loops.h"
+#include "metarm/model/cpu_decode_loops.h"
 #include "metarm/model/cpu_row_loops.h"
 
 namespace metarm {
@@ -11,13 +12,13 @@ namespace {
 
 template <class Element>
 constexpr CpuKernelsOf<Element> make_kernels() {
-  return {rms_norm<Element>, rms_norm_backward<Element>, silu_gate<Element>,         silu_gate_backward<Element>,
-          rotate<Element>,   attention<Element>,         attention_backward<Element>};
+  return {rms_norm<Element>, rms_norm_backward<Element>, silu_gate<Element>,          silu_gate_backward<Element>,
+          rotate<Element>,   attention<Element>,         attention_backward<Element>, attention_of_branches<Element>};
 }
 
 }  // namespace
 
 extern const CpuKernels METARM_KERNELS;
-const CpuKernels METARM_KERNELS = {METARM_KERNELS_NAME, make_kernels<float>(), make_kernels<Bfloat16Bits>()};
+const CpuKernels METARM_KERNELS = {METARM_KERNELS_NAME, make_kernels<float>(), make_kernels<Bfloat16Bits>(), exponentials};
 
 }  // namespace metarm

@@ -85,6 +85,18 @@ void silu_gate_backward(const Element* grad, const Element* x, std::int64_t rows
         });
 }
 
+void exponentials(const float* x, std::int64_t count, float factor, float* out) {
+  Vec most = splat(-INFINITY);
+  float highest = -INFINITY;
+  sweep(
+      count, [&](std::int64_t i) { most = load(x + i) > most ? load(x + i) : most; },
+      [&](std::int64_t i) { highest = x[i] > highest ? x[i] : highest; });
+  highest = max_of(most) > highest ? max_of(most) : highest;
+  sweep(
+      count, [&](std::int64_t i) { store(out + i, exp_of((load(x + i) - highest) * factor)); },
+      [&](std::int64_t i) { out[i] = exp_of(splat((x[i] - highest) * factor))[0]; });
+}
+
 template <class Element>
 void rotate(Element* x, const float* cosine, const float* sine, std::int64_t rows, std::int64_t row_stride, std::int64_t heads,
             std::int64_t width, std::int64_t rotary, bool inverse) {

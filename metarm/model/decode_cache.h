@@ -1,53 +1,68 @@
-// Keys and values of prompts and of the branches that grow from them, for generation. A prompt's keys and values are kept once for all its
-// branches; all branches have the same length, since finished ones leave. No padding: P prompts packed in N tokens, B active branches of t
-// tokens.
+// Keys and values of prompts and of the branches that grow from them, for generation. A prompt's are kept once for all its branches; a
+// branch has a slot of its own, which the next one takes when it ends. No padding: branches of any lengths read one more token together.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
+#include <span>
 #include <vector>
 
 #include "metarm/model/attention.h"
 
 namespace metarm {
 
+// A branch that reads one more token: the prompt it continues, and how many tokens it has read before.
+struct GrowingBranch {
+  std::int64_t prompt;  // as numbered by add_prompts
+  std::int64_t slot;    // below `slots`
+  std::int64_t length;
+};
+
 class DecodeCache {
  public:
-  // `prompts`: the segments of the packed prompts; `branch_prompt`: for each branch the prompt it continues, in ascending order.
-  DecodeCache(const ModelSpec& spec, std::vector<Segment> prompts, std::vector<std::int64_t> branch_prompt, std::int64_t max_new_tokens);
+  // Room for `slots` branches of up to `max_new_tokens`.
+  DecodeCache(const ModelSpec& spec, std::int64_t slots, std::int64_t max_new_tokens, const at::Tensor& like);
 
-  // The attention of the prompts' pass, which fills the cache.
-  at::Tensor attend_prompts(std::int64_t layer, const Heads& heads);
-  // The attention of one more token a branch: queries [B, H, E], keys and values [B, G, E] -> [B, H, E]. Call advance() after the last
-  // layer.
-  at::Tensor attend_branches(std::int64_t layer, const Heads& heads);
-  void advance() { ++length_; }
+  // Takes prompts in, numbered from `first` on, whose segments of a batch these are; attend_prompts, for each layer once, fills the cache.
+  void add_prompts(std::int64_t first, std::vector<Segment> segments);
+  at::Tensor attend_prompts(std::int64_t layer, const at::Tensor& qkv, const Rotary& rotary);
+  void drop_prompt(std::int64_t prompt) { prompts_.erase(prompt); }
 
-  // Keeps only these branches (indices into the present ones, ascending).
-  void keep(const std::vector<std::int64_t>& branches);
+  // The attention of one more token a branch: qkv [B, H + 2 G, E] as in attention.h -> [B, H, E]. Branches of one prompt follow one
+  // another.
+  at::Tensor attend_branches(std::int64_t layer, std::span<const GrowingBranch> branches, const at::Tensor& qkv, const Rotary& rotary);
+  // The same by torch's operations: on any device.
+  at::Tensor attend_branches_plainly(std::int64_t layer, std::span<const GrowingBranch> branches, const Heads& heads);
 
  private:
-  struct Layer {
-    at::Tensor prompt_key, prompt_value;  // [G, N, E]
-    at::Tensor branch_key, branch_value;  // [B, G, max_new_tokens, E]
+  // Keys turned, values by rows, of all layers; lengths and widths are rounded up to what kernels want. Float32 on the CPU, else in the
+  // compute type.
+  struct Prompt {
+    std::int64_t length;
+    at::Tensor key;    // [layers, G, E, length]
+    at::Tensor value;  // [layers, G, length, E]
   };
   // Unnormalised attention over a part of the keys: outputs scaled by exp(-log_sum).
   struct Part {
     at::Tensor output;   // [B, H, E], float32
     at::Tensor log_sum;  // [B, H]
   };
-  Part attend_prompt_part(const Layer& layer, const at::Tensor& query_BHE, std::int64_t window) const;
-  Part attend_branch_part(const Layer& layer, const at::Tensor& query_BHE, std::int64_t window) const;
-  at::Tensor capped(const at::Tensor& logits) const;
+  void store_prompts(std::int64_t layer, const at::Tensor& key_NGE, const at::Tensor& value_NGE);
+  Part attend_prompt_part(std::int64_t layer, std::span<const GrowingBranch> branches, const at::Tensor& query_BHE) const;
+  Part attend_own_part(std::int64_t layer, std::span<const GrowingBranch> branches, const at::Tensor& query_BHE) const;
+  Part attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor& visible) const;
+  template <class Element>
+  void run_kernels(std::int64_t layer, std::span<const GrowingBranch> branches, const at::Tensor& qkv, at::Tensor& out);
 
   const ModelSpec& spec_;
-  std::vector<Segment> prompts_;
-  std::vector<std::int64_t> branch_prompt_;
-  std::int64_t max_new_tokens_;
-  std::int64_t length_ = 0;  // t before this step's token
-  TreeAttention prompt_attention_;
-  std::vector<Layer> layers_;
+  at::TensorOptions options_;
+  at::Tensor own_key_;    // [layers, slots, G, E, max_new_tokens]
+  at::Tensor own_value_;  // [layers, slots, G, max_new_tokens, E]
+  std::map<std::int64_t, Prompt> prompts_;
+  std::int64_t first_new_ = 0;
+  std::vector<Segment> new_segments_;
 };
 
 }  // namespace metarm

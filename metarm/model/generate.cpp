@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <map>
 
 #include "metarm/base/error.h"
 #include "metarm/model/decode_cache.h"
@@ -12,122 +13,162 @@ namespace metarm {
 
 namespace {
 
-// Prompts [begin, end) and all their branches, from the prompts' pass to the last token.
-class Cohort {
+// Continuous batching: branches of all prompts that fit in memory grow together, a token a step; where branches have ended and left room,
+// the next prompts come in.
+class Generation {
  public:
-  Cohort(const Model& model, std::span<const TokenIds> prompts, std::size_t begin, std::size_t end, const GenerateOptions& options)
+  Generation(const Model& model, std::span<const TokenIds> prompts, const GenerateOptions& options,
+             const std::function<void(std::int64_t, std::int64_t)>& progress)
       : model_(model),
+        prompts_(prompts),
         options_(options),
-        begin_(begin),
-        batch_(pack(prompts, begin, end)),
-        cache_(model.spec, batch_.segments, branch_prompts(end - begin), options.max_new_tokens) {
-    for (std::size_t p = begin; p < end; ++p)
-      for (std::int64_t k = 0; k < options.responses; ++k) active_.push_back({p - begin, k, static_cast<std::int64_t>(prompts[p].size())});
-    responses_.resize(end - begin, std::vector<GeneratedResponse>(static_cast<std::size_t>(options.responses)));
+        progress_(progress),
+        slots_(most_slots()),
+        cache_(model.spec, slots_, options.max_new_tokens, model.weights.at(Slot::token_embedding)),
+        responses_(prompts.size(), std::vector<GeneratedResponse>(static_cast<std::size_t>(options.responses))) {
+    for (std::int64_t slot = slots_; slot > 0; --slot) free_slots_.push_back(slot - 1);
   }
 
   std::vector<std::vector<GeneratedResponse>> run() {
-    at::Tensor logit_BV = prompt_logits();
-    for (std::int64_t step = 0; step < options_.max_new_tokens; ++step) {
-      choose_tokens(logit_BV, step);
-      drop_ended();
-      if (active_.empty() || step + 1 == options_.max_new_tokens) break;
-      logit_BV = branch_logits();
+    while (next_ < prompts_.size() || !active_.empty()) {
+      if (next_ < prompts_.size()) admit();
+      if (!active_.empty()) grow();
     }
     return std::move(responses_);
   }
 
  private:
   struct Branch {
-    std::size_t prompt;     // within the cohort
+    std::size_t prompt;
     std::int64_t response;  // of k
-    std::int64_t position;  // of the next token to be read
+    std::int64_t slot;      // of the cache
+  };
+  // A branch's next token comes from this row of logits.
+  struct Choice {
+    Branch branch;
+    std::int64_t row;
   };
 
-  static Batch pack(std::span<const TokenIds> prompts, std::size_t begin, std::size_t end) {
-    std::vector<TokenTree> trees;
-    for (std::size_t p = begin; p < end; ++p) trees.push_back(make_token_tree(prompts.subspan(p, 1)));
-    return make_batch(trees);
+  std::int64_t most_slots() const {
+    const std::int64_t fitting = options_.tokens_per_batch / std::max<std::int64_t>(options_.max_new_tokens, 1);
+    return std::clamp(fitting, options_.responses,
+                      std::max<std::int64_t>(static_cast<std::int64_t>(prompts_.size()), 1) * options_.responses);
   }
 
-  std::vector<std::int64_t> branch_prompts(std::size_t prompts) const {
-    std::vector<std::int64_t> owner;
-    for (std::size_t p = 0; p < prompts; ++p)
-      owner.insert(owner.end(), static_cast<std::size_t>(options_.responses), static_cast<std::int64_t>(p));
-    return owner;
-  }
-
+  std::int64_t length_of(std::size_t prompt) const { return static_cast<std::int64_t>(prompts_[prompt].size()); }
   GeneratedResponse& response(const Branch& branch) { return responses_[branch.prompt][static_cast<std::size_t>(branch.response)]; }
-  at::Tensor on_device(const std::vector<std::int64_t>& values) const {
-    return at::tensor(values, at::kLong).to(model_.weights.at(Slot::token_embedding).device());
+  std::int64_t tokens_of(const Branch& branch) { return static_cast<std::int64_t>(response(branch).tokens.size()); }
+
+  // Prompts are held until their last branch ends.
+  bool fits(std::size_t prompt) const {
+    const std::int64_t more = length_of(prompt) + options_.responses * options_.max_new_tokens;
+    return static_cast<std::int64_t>(free_slots_.size()) >= options_.responses && held_ + more <= options_.tokens_per_batch;
   }
 
-  at::Tensor prompt_logits() {
-    const Attention attention = [this](std::int64_t layer, const at::Tensor& qkv, const Rotary& rotary) {
-      return cache_.attend_prompts(layer, split_heads(model_.spec, qkv, rotary));
-    };
-    const at::Tensor hidden = run_layers(model_, batch_.tokens, batch_.positions, attention, {});
-    std::vector<std::int64_t> last;
-    for (const Branch& branch : active_) last.push_back(batch_.segments[branch.prompt].end - 1);
-    return language_logits(model_, hidden.index_select(0, on_device(last)));
-  }
-
-  at::Tensor branch_logits() {
-    std::vector<std::int64_t> tokens, positions;
-    for (Branch& branch : active_) {
-      tokens.push_back(response(branch).tokens.back());
-      positions.push_back(branch.position++);
+  // The pass of the next prompts, as many as fit, and their branches' first tokens.
+  void admit() {
+    const std::size_t begin = next_;
+    std::vector<TokenTree> trees;
+    std::vector<Branch> branches;
+    for (; next_ < prompts_.size() && (fits(next_) || (active_.empty() && branches.empty())); ++next_) {
+      if (prompts_[next_].empty()) fail_input("prompt {}: expected at least one token, got none", next_ + 1);
+      trees.push_back(make_token_tree(prompts_.subspan(next_, 1)));
+      held_ += length_of(next_) + options_.responses * options_.max_new_tokens;
+      for (std::int64_t k = 0; k < options_.responses; ++k) {
+        branches.push_back({next_, k, free_slots_.back()});
+        free_slots_.pop_back();
+      }
     }
+    if (branches.empty()) return;
+    const Batch batch = make_batch(trees);
+    cache_.add_prompts(static_cast<std::int64_t>(begin), batch.segments);
     const Attention attention = [this](std::int64_t layer, const at::Tensor& qkv, const Rotary& rotary) {
-      return cache_.attend_branches(layer, split_heads(model_.spec, qkv, rotary));
+      return cache_.attend_prompts(layer, qkv, rotary);
+    };
+    std::vector<std::int64_t> last;
+    for (const Segment& segment : batch.segments) last.push_back(segment.end - 1);
+    const at::Tensor hidden = run_layers(model_, batch.tokens, batch.positions, attention, {}, last);
+    std::vector<Choice> choices;
+    for (const Branch& branch : branches) choices.push_back({branch, static_cast<std::int64_t>(branch.prompt - begin)});
+    choose_tokens(language_logits(model_, hidden), choices);
+  }
+
+  // One more token of every branch.
+  void grow() {
+    std::vector<std::int64_t> tokens, positions;
+    std::vector<GrowingBranch> growing;
+    std::vector<Choice> choices;
+    for (const Branch& branch : active_) {
+      const std::int64_t length = tokens_of(branch) - 1;  // read before
+      tokens.push_back(response(branch).tokens.back());
+      positions.push_back(length_of(branch.prompt) + length);
+      growing.push_back({static_cast<std::int64_t>(branch.prompt), branch.slot, length});
+      choices.push_back({branch, static_cast<std::int64_t>(choices.size())});
+    }
+    const Attention attention = [&](std::int64_t layer, const at::Tensor& qkv, const Rotary& rotary) {
+      return cache_.attend_branches(layer, growing, qkv, rotary);
     };
     const at::Tensor hidden = run_layers(model_, tokens, positions, attention, {});
-    cache_.advance();
-    return language_logits(model_, hidden);
+    active_.clear();
+    choose_tokens(language_logits(model_, hidden), choices);
   }
 
-  void choose_tokens(const at::Tensor& logits, std::int64_t step) {
+  void choose_tokens(const at::Tensor& logits, std::span<const Choice> choices) {
     const at::Tensor logit_BV = logits.cpu().contiguous();
     const auto vocab = static_cast<std::size_t>(logit_BV.size(1));
     const float* data = logit_BV.const_data_ptr<float>();
-    at::parallel_for(0, static_cast<std::int64_t>(active_.size()), 1, [&](std::int64_t from, std::int64_t to) {
-      for (std::int64_t b = from; b < to; ++b) {
-        const Branch& branch = active_[static_cast<std::size_t>(b)];
-        const std::uint64_t of_response = derive_seed(options_.seed, "sample", options_.first_prompt + begin_ + branch.prompt,
-                                                      static_cast<std::uint64_t>(branch.response));
-        RandomStream random(of_response, "token", static_cast<std::uint64_t>(step));
-        const TokenId token = sample_token({data + static_cast<std::size_t>(b) * vocab, vocab}, options_.sampling, random);
-        response(branch).tokens.push_back(token);
+    at::parallel_for(0, static_cast<std::int64_t>(choices.size()), 1, [&](std::int64_t from, std::int64_t to) {
+      for (std::int64_t i = from; i < to; ++i) {
+        const auto& [branch, row] = choices[static_cast<std::size_t>(i)];
+        TokenIds& tokens = response(branch).tokens;
+        const std::uint64_t of_response =
+            derive_seed(options_.seed, "sample", options_.first_prompt + branch.prompt, static_cast<std::uint64_t>(branch.response));
+        RandomStream random(of_response, "token", tokens.size());
+        tokens.push_back(sample_token({data + static_cast<std::size_t>(row) * vocab, vocab}, options_.sampling, random));
       }
     });
+    tokens_ += static_cast<std::int64_t>(choices.size());
+    for (const Choice& choice : choices) {
+      if (goes_on(choice.branch))
+        active_.push_back(choice.branch);
+      else
+        end(choice.branch);
+    }
   }
 
   // Learned positions end somewhere, and the response with them.
-  bool out_of_positions(const Branch& branch) const {
-    return model_.spec.positions == PositionKind::learned && branch.position >= model_.spec.max_positions;
+  bool out_of_positions(const Branch& branch) {
+    return model_.spec.positions == PositionKind::learned && length_of(branch.prompt) + tokens_of(branch) > model_.spec.max_positions;
   }
 
-  void drop_ended() {
-    std::vector<std::int64_t> kept;
-    for (std::size_t b = 0; b < active_.size(); ++b) {
-      GeneratedResponse& generated = response(active_[b]);
-      generated.ended = std::ranges::find(options_.end_tokens, generated.tokens.back()) != options_.end_tokens.end() ||
-                        (options_.stop && options_.stop(generated.tokens));
-      if (!generated.ended && !out_of_positions(active_[b])) kept.push_back(static_cast<std::int64_t>(b));
-    }
-    if (kept.size() == active_.size()) return;
-    std::vector<Branch> left;
-    for (std::int64_t b : kept) left.push_back(active_[static_cast<std::size_t>(b)]);
-    active_ = std::move(left);
-    cache_.keep(kept);
+  bool goes_on(const Branch& branch) {
+    GeneratedResponse& generated = response(branch);
+    generated.ended = std::ranges::find(options_.end_tokens, generated.tokens.back()) != options_.end_tokens.end() ||
+                      (options_.stop && options_.stop(generated.tokens));
+    return !generated.ended && !out_of_positions(branch) && tokens_of(branch) < options_.max_new_tokens;
+  }
+
+  void end(const Branch& branch) {
+    free_slots_.push_back(branch.slot);
+    held_ -= options_.max_new_tokens;
+    if (++ended_[branch.prompt] < options_.responses) return;
+    held_ -= length_of(branch.prompt);
+    cache_.drop_prompt(static_cast<std::int64_t>(branch.prompt));
+    ended_.erase(branch.prompt);
+    if (progress_) progress_(++done_, tokens_);
   }
 
   const Model& model_;
+  const std::span<const TokenIds> prompts_;
   const GenerateOptions& options_;
-  std::size_t begin_;
-  Batch batch_;
+  const std::function<void(std::int64_t, std::int64_t)>& progress_;
+  const std::int64_t slots_;
   DecodeCache cache_;
-  std::vector<Branch> active_;
+  std::vector<std::int64_t> free_slots_;
+  std::size_t next_ = 0;                       // prompt that has not come in
+  std::vector<Branch> active_;                 // those of one prompt follow one another
+  std::map<std::size_t, std::int64_t> ended_;  // branches of each prompt that is held
+  std::int64_t held_ = 0, done_ = 0, tokens_ = 0;
   std::vector<std::vector<GeneratedResponse>> responses_;
 };
 
@@ -136,23 +177,7 @@ class Cohort {
 std::vector<std::vector<GeneratedResponse>> generate(const Model& model, std::span<const TokenIds> prompts, const GenerateOptions& options,
                                                      const std::function<void(std::int64_t, std::int64_t)>& progress) {
   const at::NoGradGuard no_grad;
-  std::vector<std::vector<GeneratedResponse>> all;
-  std::int64_t tokens = 0;
-  for (std::size_t begin = 0; begin < prompts.size();) {
-    std::size_t end = begin;
-    for (std::int64_t held = 0; end < prompts.size(); ++end) {
-      if (prompts[end].empty()) fail_input("prompt {}: expected at least one token, got none", end + 1);
-      held += static_cast<std::int64_t>(prompts[end].size()) + options.responses * options.max_new_tokens;
-      if (held > options.tokens_per_batch && end > begin) break;
-    }
-    for (std::vector<GeneratedResponse>& responses : Cohort(model, prompts, begin, end, options).run()) {
-      for (const GeneratedResponse& response : responses) tokens += static_cast<std::int64_t>(response.tokens.size());
-      all.push_back(std::move(responses));
-    }
-    begin = end;
-    if (progress) progress(static_cast<std::int64_t>(begin), tokens);
-  }
-  return all;
+  return Generation(model, prompts, options, progress).run();
 }
 
 }  // namespace metarm

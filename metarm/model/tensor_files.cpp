@@ -51,7 +51,7 @@ void TensorFiles::add(const std::string& path) {
 
 TensorFiles TensorFiles::open_file(const std::string& path) {
   TensorFiles files;
-  files.add(path);
+  files.add(files.place_ = path);
   return files;
 }
 
@@ -84,8 +84,9 @@ TensorFiles TensorFiles::open(const std::string& directory) {
   const fs::path single = fs::path(directory) / "model.safetensors", index = fs::path(directory) / "model.safetensors.index.json";
   TensorFiles files;
   if (fs::exists(single)) {
-    files.add(single.string());
+    files.add(files.place_ = single.string());
   } else if (fs::exists(index)) {
+    files.place_ = index.string();
     for (const std::string& shard : shard_names(index.string())) files.add((fs::path(directory) / shard).string());
   } else {
     fail_without_weights(directory);
@@ -106,8 +107,7 @@ std::string TensorFiles::where(const std::string& name) const {
 
 at::Tensor TensorFiles::float_tensor(const std::string& name) const {
   const auto found = by_name_.find(name);
-  if (found == by_name_.end())
-    fail_input("{}: expected a tensor {}, got none", by_name_.empty() ? "checkpoint" : by_name_.begin()->second.path, name);
+  if (found == by_name_.end()) fail_input("{}: expected a tensor {}, got none", place_, name);
   const TensorBytes& bytes = found->second.bytes;
   if (bytes.dtype != DType::f32 && bytes.dtype != DType::f16 && bytes.dtype != DType::bf16)
     fail_input("{}: expected type F32, F16 or BF16, got {}", where(name), safetensors_name(bytes.dtype));

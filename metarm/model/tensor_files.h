@@ -34,6 +34,7 @@ class TensorFiles {
     std::string path;
     TensorBytes bytes;
   };
+  std::string place_;  // the file, or the index of the shards
   std::vector<SafetensorsFile> files_;
   std::map<std::string, Entry> by_name_;
 };

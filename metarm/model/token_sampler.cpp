@@ -2,86 +2,82 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
+
+#include "metarm/base/error.h"
+#include "metarm/model/cpu_kernels.h"
 
 namespace metarm {
 
 namespace {
 
-std::vector<double> probabilities(std::span<const float> logits, double temperature) {
-  const double highest = *std::max_element(logits.begin(), logits.end());
-  std::vector<double> weights(logits.size());
-  double total = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) total += weights[i] = std::exp((logits[i] - highest) / temperature);
-  for (double& weight : weights) weight /= total;
-  return weights;
-}
+struct ByWeight {
+  std::span<const float> weight;
+  bool operator()(TokenId a, TokenId b) const {
+    const float of_a = weight[static_cast<std::size_t>(a)], of_b = weight[static_cast<std::size_t>(b)];
+    return of_a != of_b ? of_a > of_b : a < b;
+  }
+};
 
-// The most probable tokens in order, at most `top_k` of them and no more than it takes to reach `top_p`. Sorts growing heads, since the set
+// The heaviest of `tokens` in order, at most `count` of them and no more than it takes to reach `share`. Sorts growing heads, since the set
 // is nearly always small.
-std::vector<TokenId> most_probable(const std::vector<double>& probability, std::size_t top_k, double top_p) {
-  std::vector<TokenId> order(probability.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto before = [&](TokenId a, TokenId b) {
-    const double pa = probability[static_cast<std::size_t>(a)], pb = probability[static_cast<std::size_t>(b)];
-    return pa != pb ? pa > pb : a < b;
-  };
+std::vector<TokenId> heaviest(std::vector<TokenId> tokens, std::span<const float> weight, std::size_t count, double share) {
+  count = std::min(count, tokens.size());
   double reached = 0;
   std::size_t sorted = 0;
-  for (std::size_t head = 64; sorted < top_k; head *= 8) {
-    const std::size_t end = std::min(head, top_k);
-    const auto from = order.begin() + static_cast<std::ptrdiff_t>(sorted), to = order.begin() + static_cast<std::ptrdiff_t>(end);
-    if (to != order.end()) std::nth_element(from, to, order.end(), before);
-    std::sort(from, to, before);
-    for (; sorted < end; ++sorted) {
-      reached += probability[static_cast<std::size_t>(order[sorted])];
-      if (reached >= top_p && top_p < 1.0) {
-        order.resize(sorted + 1);
-        return order;
-      }
-    }
+  for (std::size_t head = 64; sorted < count && reached < share; head *= 8) {
+    const std::size_t end = std::min(head, count);
+    const auto from = tokens.begin() + static_cast<std::ptrdiff_t>(sorted), to = tokens.begin() + static_cast<std::ptrdiff_t>(end);
+    if (to != tokens.end()) std::nth_element(from, to, tokens.end(), ByWeight{weight});
+    std::sort(from, to, ByWeight{weight});
+    for (; sorted < end && reached < share; ++sorted) reached += weight[static_cast<std::size_t>(tokens[sorted])];
   }
-  order.resize(top_k);
-  return order;
+  tokens.resize(sorted);
+  return tokens;
 }
 
-template <class Tokens>
-TokenId draw(const Tokens& tokens, const std::vector<double>& probability, double total, double uniform) {
-  double left = uniform * total;
-  TokenId last = 0;
-  for (TokenId token : tokens) {
-    last = token;
-    left -= probability[static_cast<std::size_t>(token)];
-    if (left < 0) break;
-  }
-  return last;
+// Tokens of at least this weight, by id.
+std::vector<TokenId> tokens_from(std::span<const float> weight, double least) {
+  std::vector<TokenId> tokens;
+  for (std::size_t i = 0; i < weight.size(); ++i)
+    if (weight[i] >= least) tokens.push_back(static_cast<TokenId>(i));
+  return tokens;
+}
+
+double total_weight(std::span<const float> weight, std::span<const TokenId> tokens) {
+  double total = 0;
+  for (const TokenId token : tokens) total += weight[static_cast<std::size_t>(token)];
+  return total;
 }
 
 }  // namespace
 
 TokenId sample_token(std::span<const float> logits, const TokenSampling& sampling, RandomStream& random) {
   if (sampling.temperature <= 0) return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-  const std::vector<double> probability = probabilities(logits, sampling.temperature);
-  const std::size_t vocab = logits.size();
-  const std::size_t top_k = sampling.top_k > 0 ? std::min(static_cast<std::size_t>(sampling.top_k), vocab) : vocab;
+  static thread_local std::vector<float> weight;
+  weight.resize(logits.size());
+  cpu_kernels().exponentials(logits.data(), static_cast<std::int64_t>(logits.size()), static_cast<float>(1 / sampling.temperature),
+                             weight.data());
+  const double total = std::accumulate(weight.begin(), weight.end(), 0.0);
+  if (!std::isfinite(total)) fail_input("policy: expected finite logits, got NaN; check its weights, or take --dtype float32");
+  const std::size_t vocab = weight.size();
+  const auto top_k = static_cast<std::size_t>(sampling.top_k);
   std::vector<TokenId> tokens;
-  if (top_k == vocab && sampling.top_p >= 1.0) {
-    tokens.resize(vocab);
-    std::iota(tokens.begin(), tokens.end(), 0);
-  } else if (top_k < vocab) {  // the top p of what the top k leaves, renormalised
-    tokens = most_probable(probability, top_k, 1.0);
-    double kept = 0;
-    for (TokenId token : tokens) kept += probability[static_cast<std::size_t>(token)];
-    double reached = 0;
-    std::size_t count = 0;
-    while (count < tokens.size() && reached < sampling.top_p * kept) reached += probability[static_cast<std::size_t>(tokens[count++])];
-    tokens.resize(std::max<std::size_t>(count, 1));
+  if (top_k > 0 && top_k < vocab) {
+    tokens = heaviest(tokens_from(weight, 0), weight, top_k, std::numeric_limits<double>::infinity());
+    if (sampling.top_p < 1) tokens = heaviest(tokens, weight, top_k, sampling.top_p * total_weight(weight, tokens));
+  } else if (sampling.top_p < 1) {
+    // Lighter ones hold less than what the top p leaves, even all together.
+    const double least = (1 - sampling.top_p) * total / static_cast<double>(vocab);
+    tokens = heaviest(tokens_from(weight, least), weight, vocab, sampling.top_p * total);
   } else {
-    tokens = most_probable(probability, vocab, sampling.top_p);
+    tokens = tokens_from(weight, 0);
   }
-  double total = 0;
-  for (TokenId token : tokens) total += probability[static_cast<std::size_t>(token)];
-  return draw(tokens, probability, total, random.uniform());
+  double left = random.uniform() * total_weight(weight, tokens);
+  for (const TokenId token : tokens)
+    if ((left -= weight[static_cast<std::size_t>(token)]) < 0) return token;
+  return tokens.back();
 }
 
 }  // namespace metarm

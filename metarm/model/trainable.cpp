@@ -173,8 +173,4 @@ void Trainable::move_gradient_to(at::Tensor& gradient, std::size_t i) {
   of_leaf.reset();
 }
 
-void Trainable::move_gradients_to(at::Tensor& gradient) {
-  for (std::size_t i = 0; i < leaves_.size(); ++i) move_gradient_to(gradient, i);
-}
-
 }  // namespace metarm

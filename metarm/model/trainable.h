@@ -35,9 +35,8 @@ class Trainable {
   // ⟨cast(θ') − cast(θ), θ' − θ⟩ / ‖θ' − θ‖² (1 in float32 up to rounding; 0 for a zero step).
   double load_compute_shifted(const at::Tensor& direction, double scale, Rounding rounding, std::uint64_t seed);
 
-  // Adds the leaves' gradients to `gradient`, float32 [total], and clears them. A leaf without a gradient adds nothing.
-  void move_gradients_to(at::Tensor& gradient);
-  void move_gradient_to(at::Tensor& gradient, std::size_t i);  // of leaf i alone
+  // Adds the gradient of leaf i, if it has one, to its part of `gradient`, float32 [total], and clears it.
+  void move_gradient_to(at::Tensor& gradient, std::size_t i);
 
  private:
   FlatTensors master_;

@@ -23,9 +23,11 @@ class LayerStack {
   LayerStack(const Model& model, Attention attention, Rotary rotary, const ForwardOptions& options)
       : model_(model), spec_(model.spec), attention_(std::move(attention)), rotary_(std::move(rotary)), options_(options) {}
 
-  at::Tensor layer(std::int64_t index, const at::Tensor& hidden_ND) const {
-    const at::Tensor middle = hidden_ND + dropped(attention_block(index, hidden_ND), index, 0);
-    return middle + dropped(mlp_block(index, spec_.parallel_residual ? hidden_ND : middle), index, 1);
+  // All tokens attend and are attended to; the result is of those at `rows`, or of all where it is undefined.
+  at::Tensor layer(std::int64_t index, const at::Tensor& hidden_ND, const at::Tensor& rows) const {
+    const at::Tensor mixed = taken(attention_mix(index, hidden_ND), rows), hidden = taken(hidden_ND, rows);
+    const at::Tensor middle = hidden + dropped(attention_out(index, mixed), index, 0);
+    return middle + dropped(mlp_block(index, spec_.parallel_residual ? hidden : middle), index, 1);
   }
 
  private:
@@ -56,7 +58,9 @@ class LayerStack {
     return y;
   }
 
-  at::Tensor attention_block(std::int64_t layer, const at::Tensor& x_ND) const {
+  static at::Tensor taken(const at::Tensor& x, const at::Tensor& rows) { return rows.defined() ? x.index_select(0, rows) : x; }
+
+  at::Tensor attention_mix(std::int64_t layer, const at::Tensor& x_ND) const {
     const std::int64_t N = x_ND.size(0), H = spec_.heads, G = spec_.kv_heads, E = spec_.head_width;
     const InputTransform norm_before = norm(layer, Slot::attention_norm_weight, Slot::attention_norm_bias);
     at::Tensor qkv = linear(norm_before, x_ND, layer, Slot::qkv_weight, Slot::qkv_bias).view({N, H + 2 * G, E});
@@ -66,7 +70,10 @@ class LayerStack {
       };
       qkv = at::cat({normed(0, H, Slot::query_norm_weight), normed(H, G, Slot::key_norm_weight), qkv.slice(1, H + G)}, 1);
     }
-    const at::Tensor mixed = attention_(layer, qkv, rotary_).reshape({N, H * E});
+    return attention_(layer, qkv, rotary_).reshape({N, H * E});
+  }
+
+  at::Tensor attention_out(std::int64_t layer, const at::Tensor& mixed) const {
     const at::Tensor out = linear({}, mixed, layer, Slot::attention_out_weight, Slot::attention_out_bias);
     return spec_.norm_place == NormPlace::before ? out : transformed(rms(layer, Slot::attention_post_norm_weight), out);
   }
@@ -120,21 +127,24 @@ at::Tensor to_device(const std::vector<std::int64_t>& values, at::Device device)
 }  // namespace
 
 at::Tensor run_layers(const Model& model, const std::vector<std::int64_t>& tokens, const std::vector<std::int64_t>& positions,
-                      const Attention& attention, const ForwardOptions& options) {
+                      const Attention& attention, const ForwardOptions& options, const std::vector<std::int64_t>& rows) {
   check_tokens(model.spec, tokens, positions);
   const at::Device device = model.weights.at(Slot::token_embedding).device();
   const at::Tensor token_N = to_device(tokens, device), position_N = to_device(positions, device);
   at::Tensor hidden = embed(model, token_N, position_N);
   const auto stack = std::make_shared<const LayerStack>(model, attention, make_rotary(model.spec, position_N), options);
+  const at::Tensor wanted = rows.empty() ? at::Tensor() : to_device(rows, device);
   for (std::int64_t i = 0; i < model.spec.layers; ++i) {
-    const auto layer = [stack, i](const at::Tensor& input) { return stack->layer(i, input); };
+    const bool last = i + 1 == model.spec.layers;
+    const auto layer = [stack, i, of = last ? wanted : at::Tensor()](const at::Tensor& input) { return stack->layer(i, input, of); };
     hidden = options.gradient_checkpointing ? recompute(layer, hidden) : layer(hidden);
   }
   return hidden;
 }
 
-at::Tensor run_batch(const Model& model, const Batch& batch, const ForwardOptions& options) {
-  return run_layers(model, batch.tokens, batch.positions, TreeAttention(model.spec, batch.segments, options.twice_differentiable), options);
+at::Tensor run_batch(const Model& model, const Batch& batch, const ForwardOptions& options, const std::vector<std::int64_t>& rows) {
+  return run_layers(model, batch.tokens, batch.positions, TreeAttention(model.spec, batch.segments, options.twice_differentiable), options,
+                    rows);
 }
 
 at::Tensor final_norm(const Model& model, const at::Tensor& hidden_ND) {
@@ -168,7 +178,7 @@ std::vector<std::int64_t> pooled_tokens(const Batch& batch, Pooling pooling, std
 at::Tensor batch_rewards(const Model& model, const Batch& batch, const std::vector<std::int64_t>& pooled, const ForwardOptions& options) {
   const at::Tensor& score = model.weights.at(Slot::score);
   if (!score.defined()) fail_internal("batch_rewards: expected a reward model, got a model without a reward head");
-  const at::Tensor hidden = run_batch(model, batch, options).index_select(0, to_device(pooled, score.device()));
+  const at::Tensor hidden = run_batch(model, batch, options, pooled);
   const at::Tensor reward = at::mm(final_norm(model, hidden).to(at::kFloat), score.to(at::kFloat).t()).squeeze(1);
   const at::Tensor& bias = model.weights.at(Slot::score_bias);
   return bias.defined() ? reward + bias.to(at::kFloat) : reward;

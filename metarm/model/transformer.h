@@ -39,13 +39,14 @@ struct ForwardOptions {
   bool twice_differentiable = false;    // use only operations that have second derivatives
 };
 
-// The hidden state after the last layer, before the final norm: [N, D], for N tokens and their positions. Input error for an id beyond the
-// vocabulary, or a position beyond what learned embeddings reach. With gradient checkpointing `model` must outlive the backward pass.
+// The hidden state after the last layer, before the final norm: [N, D], for N tokens and their positions, or [rows, D] of some of them, for
+// which the last layer is computed alone. Input error for an id beyond the vocabulary, or a position beyond what learned embeddings reach.
+// With gradient checkpointing `model` must outlive the backward pass.
 at::Tensor run_layers(const Model& model, const std::vector<std::int64_t>& tokens, const std::vector<std::int64_t>& positions,
-                      const Attention& attention, const ForwardOptions& options);
+                      const Attention& attention, const ForwardOptions& options, const std::vector<std::int64_t>& rows = {});
 
 // The same for a batch of token trees.
-at::Tensor run_batch(const Model& model, const Batch& batch, const ForwardOptions& options);
+at::Tensor run_batch(const Model& model, const Batch& batch, const ForwardOptions& options, const std::vector<std::int64_t>& rows = {});
 
 at::Tensor final_norm(const Model& model, const at::Tensor& hidden_ND);
 // Logits of the language model, float32 [N, V], for hidden states before the final norm.

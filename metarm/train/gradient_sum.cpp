@@ -27,6 +27,9 @@ struct AfterAccumulation : torch::autograd::PostAccumulateGradHook {
 GradientSum::GradientSum(Ranks& ranks, Trainable& trainable, at::Tensor& gradient, std::int64_t bucket)
     : ranks_(ranks), trainable_(trainable), gradient_(gradient), is_complete_(trainable.leaves().size(), 0) {
   if (ranks.size() > 1) make_buckets(bucket);
+  const std::vector<at::Tensor>& leaves = trainable.leaves();
+  for (std::size_t i = 0; i < leaves.size(); ++i)
+    torch::autograd::impl::set_post_acc_grad_hooks(leaves[i], std::make_unique<AfterAccumulation>([this, i] { take(i); }));
 }
 
 GradientSum::~GradientSum() {
@@ -47,12 +50,11 @@ void GradientSum::make_buckets(std::int64_t length) {
       bucket.waits_for += tensors.offset(i) < bucket.range.end && tensors.offset(i) + tensors.tensor(i).numel() > bucket.range.begin;
 }
 
-void GradientSum::before_last_pass() {
-  if (ranks_.size() == 1) return;
-  hooked_ = true;
-  const std::vector<at::Tensor>& leaves = trainable_.leaves();
-  for (std::size_t i = 0; i < leaves.size(); ++i)
-    torch::autograd::impl::set_post_acc_grad_hooks(leaves[i], std::make_unique<AfterAccumulation>([this, i] { complete(i); }));
+void GradientSum::take(std::size_t leaf) {
+  if (is_last_pass_)
+    complete(leaf);
+  else
+    trainable_.move_gradient_to(gradient_, leaf);
 }
 
 void GradientSum::complete(std::size_t leaf) {

@@ -1,8 +1,10 @@
 // The gradient of a step, from the leaves of one rank to the sum over all.
 //
-// The flat gradient is cut into buckets of about 25 MB, each within one rank's part. During the last backward pass a bucket is on its way
-// to the rank that owns it as soon as its tensors have their gradients: from the end of the flat vector to its start, since later layers
-// are done first.
+// A leaf's gradient moves to the flat one as soon as a backward pass has made it, so that no second set of them is held.
+//
+// With several ranks the flat gradient is cut into buckets of about 25 MB, each within one rank's part. During the last backward pass a
+// bucket is on its way to the rank that owns it as soon as its tensors have their gradients: from the end of the flat vector to its start,
+// since later layers are done first.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -25,8 +27,8 @@ class GradientSum {
   GradientSum& operator=(const GradientSum&) = delete;
   ~GradientSum();
 
-  void before_last_pass();  // from here on a leaf's gradient is complete as soon as it is there; a rank without rows need not call it
-  void finish();            // all ranks: moves and sums what is left, and waits
+  void before_last_pass() { is_last_pass_ = true; }  // a leaf's next gradient completes its sum; a rank without rows need not call it
+  void finish();                                     // all ranks: moves and sums what is left, and waits
 
  private:
   struct Bucket {
@@ -35,6 +37,7 @@ class GradientSum {
     std::int64_t waits_for;  // tensors that have no gradient yet
   };
   void make_buckets(std::int64_t bucket);
+  void take(std::size_t leaf);
   void complete(std::size_t leaf);
   void remove_hooks();
 
@@ -44,7 +47,7 @@ class GradientSum {
   std::vector<Bucket> buckets_;  // in the order in which they are sent
   std::size_t sent_ = 0;
   std::vector<char> is_complete_;  // of each leaf
-  bool hooked_ = false, finished_ = false;
+  bool hooked_ = true, is_last_pass_ = false, finished_ = false;
 };
 
 }  // namespace metarm

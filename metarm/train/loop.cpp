@@ -44,7 +44,7 @@ class Loop {
         run_(run),
         log_(log),
         share_(setup.share()),
-        optimizer_(training.optimizer, setup.trainable->master(), share_.part(), training.weight_decay),
+        optimizer_(training.optimizer, training.optimizer_dtype, setup.trainable->master(), share_.part(), training.weight_decay),
         state_(optimizer_.state()),
         gradient_(at::zeros_like(setup.trainable->master().flat())) {
     state_.insert(state_.end(), objective.state.begin(), objective.state.end());
@@ -115,7 +115,7 @@ class Loop {
 
   void save(std::int64_t done) {
     NamedTensors state;
-    for (const auto& [name, part] : state_) state.emplace_back(name, share_.whole_on_first(part));
+    for (const auto& [name, part] : state_) state.emplace_back(name, share_.whole_on_first(part.to(at::kFloat)));
     run_.save_checkpoint(done, training_.save_total_limit,
                          [&](const std::string& folder) { save_checkpoint(setup_, folder, training_.merge_lora, state); });
   }

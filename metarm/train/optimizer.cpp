@@ -4,24 +4,28 @@
 
 #include <algorithm>
 
+#include "metarm/base/random.h"
+#include "metarm/model/trainable.h"
+
 namespace metarm {
 
 namespace {
 
+constexpr std::int64_t kPieceElements = std::int64_t{1} << 24;  // whose moments are held in float32 at once
 constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
 
 }  // namespace
 
-Optimizer::Optimizer(OptimizerKind kind, const FlatTensors& weights, const Part& part, double weight_decay)
+Optimizer::Optimizer(OptimizerKind kind, MomentDType moments, const FlatTensors& weights, const Part& part, double weight_decay)
     : kind_(kind), weights_(weights), part_(part), weight_decay_(weight_decay) {
   for (std::size_t i = 0; i < weights.size(); ++i) {
-    const std::int64_t begin = std::max(weights.offset(i), part.begin);
     const std::int64_t end = std::min(weights.offset(i) + weights.tensor(i).numel(), part.end);
-    if (begin < end) pieces_.push_back({begin, end - begin, weights.info(i).decay});
+    for (std::int64_t begin = std::max(weights.offset(i), part.begin); begin < end; begin += kPieceElements)
+      pieces_.push_back({begin, std::min(kPieceElements, end - begin), weights.info(i).decay});
   }
+  const auto options = weights.flat().options().dtype(moments == MomentDType::bfloat16 ? at::kBFloat16 : at::kFloat);
   if (kind == OptimizerKind::adamw)
-    for (const char* name : {"adamw.first_moment", "adamw.second_moment"})
-      state_.emplace_back(name, at::zeros({part.size()}, weights.flat().options()));
+    for (const char* name : {"adamw.first_moment", "adamw.second_moment"}) state_.emplace_back(name, at::zeros({part.size()}, options));
 }
 
 void Optimizer::apply(const at::Tensor& gradient, double lr, std::int64_t step) {
@@ -34,22 +38,27 @@ void Optimizer::apply(const at::Tensor& gradient, double lr, std::int64_t step) 
 
 void Optimizer::apply_adamw(const at::Tensor& gradient, double lr, std::int64_t step) {
   const at::Tensor steps = at::full({}, static_cast<double>(step + 1), weights_.flat().options());
-  // Tensors with and without weight decay are two calls of torch's fused kernel.
-  for (const bool decay : {true, false}) {
-    std::vector<at::Tensor> weights, gradients, first, second, step_of;
-    for (const Piece& piece : pieces_) {
-      if (piece.decay != decay) continue;
-      const std::int64_t offset = piece.offset - part_.begin;
-      weights.push_back(weights_.flat().narrow(0, piece.offset, piece.count));
-      gradients.push_back(gradient.narrow(0, offset, piece.count));
-      first.push_back(state_[0].second.narrow(0, offset, piece.count));
-      second.push_back(state_[1].second.narrow(0, offset, piece.count));
-      step_of.push_back(steps);
-    }
-    if (!weights.empty())
-      at::_fused_adamw_(weights, gradients, first, second, {}, step_of, lr, kBeta1, kBeta2, decay ? weight_decay_ : 0.0, kEpsilon, false,
-                        false);
+  for (const Piece& piece : pieces_) {
+    const std::int64_t offset = piece.offset - part_.begin;
+    std::vector<at::Tensor> weights = {weights_.flat().narrow(0, piece.offset, piece.count)};
+    std::vector<at::Tensor> first = {wide(0, offset, piece.count)}, second = {wide(1, offset, piece.count)};
+    at::_fused_adamw_(weights, {gradient.narrow(0, offset, piece.count)}, first, second, {}, {steps}, lr, kBeta1, kBeta2,
+                      piece.decay ? weight_decay_ : 0.0, kEpsilon, false, false);
+    keep(0, offset, first[0], step);
+    keep(1, offset, second[0], step);
   }
+}
+
+// A part of a moment in float32: itself, or a copy that keep() rounds back.
+at::Tensor Optimizer::wide(std::size_t moment, std::int64_t offset, std::int64_t count) const {
+  return state_[moment].second.narrow(0, offset, count).to(at::kFloat);
+}
+
+void Optimizer::keep(std::size_t moment, std::int64_t offset, const at::Tensor& value, std::int64_t step) {
+  at::Tensor kept = state_[moment].second.narrow(0, offset, value.numel());
+  if (kept.scalar_type() == at::kFloat) return;
+  const std::uint64_t of_step = derive_seed(moment, "moments", static_cast<std::uint64_t>(step));
+  cast_weights(kept, value, {}, 0, Rounding::stochastic, derive_seed(of_step, "piece", static_cast<std::uint64_t>(part_.begin + offset)));
 }
 
 void Optimizer::apply_sgd(const at::Tensor& gradient, double lr) {

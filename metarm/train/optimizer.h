@@ -1,5 +1,8 @@
 // AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101; betas 0.9 and 0.999, epsilon 1e-8) and plain SGD, over flat float32 weights or a part
 // of them.
+//
+// Moments in bfloat16 are rounded stochastically: to nearest, a second moment would stand still, since a step changes it by a thousandth
+// and bfloat16 tells apart no less than a 256th. The noise is a function of the step and the element.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,19 +22,21 @@ class Optimizer {
  public:
   // `weights` is moved in place, in `part`, and must outlive this. Weight decay is decoupled in AdamW, added to the gradient in SGD, and
   // concerns tensors with `decay` only.
-  Optimizer(OptimizerKind kind, const FlatTensors& weights, const Part& part, double weight_decay);
+  Optimizer(OptimizerKind kind, MomentDType moments, const FlatTensors& weights, const Part& part, double weight_decay);
 
   // One step with the part's gradient, float32 [part]; `step` counts from 0.
   void apply(const at::Tensor& gradient, double lr, std::int64_t step);
 
-  // What a resumed run needs, named; float32 tensors [part] to be filled in place. Empty for SGD.
+  // What a resumed run needs, named; tensors [part] in the moments' type, to be filled in place. Empty for SGD.
   const std::vector<std::pair<std::string, at::Tensor>>& state() const { return state_; }
 
  private:
   void apply_adamw(const at::Tensor& gradient, double lr, std::int64_t step);
+  at::Tensor wide(std::size_t moment, std::int64_t offset, std::int64_t count) const;
+  void keep(std::size_t moment, std::int64_t offset, const at::Tensor& value, std::int64_t step);
   void apply_sgd(const at::Tensor& gradient, double lr);
 
-  // What of a tensor lies in the part.
+  // What of a tensor lies in the part, at most kPieceElements of it.
   struct Piece {
     std::int64_t offset, count;  // in the flat weights
     bool decay;

@@ -10,6 +10,9 @@ void check_training_options(const char* command, const TrainingOptions& options,
     fail_input("{}: --epochs: expected it without --max-steps, got both; with --max-steps it has no effect", command);
   if (options.max_steps == 0 && options.epochs == 0)
     fail_input("{}: --epochs: expected more than 0, got 0; without a step there is nothing to train", command);
+  if (options.optimizer != OptimizerKind::adamw && given("optimizer-dtype"))
+    fail_input("{}: --optimizer-dtype: expected --optimizer adamw with it, got {}, which keeps no moments", command,
+               enum_name(options.optimizer));
   if (options.lora_rank > 0 && !options.merge_lora && given("save-dtype"))
     fail_input("{}: --save-dtype: expected --merge-lora with --lora-rank, got adapters, which are float32; it has no effect so", command);
 }

@@ -19,6 +19,12 @@ struct EnumNames<OptimizerKind> {
   static constexpr std::pair<OptimizerKind, const char*> values[] = {{OptimizerKind::adamw, "adamw"}, {OptimizerKind::sgd, "sgd"}};
 };
 
+enum class MomentDType { float32, bfloat16 };
+template <>
+struct EnumNames<MomentDType> {
+  static constexpr std::pair<MomentDType, const char*> values[] = {{MomentDType::float32, "float32"}, {MomentDType::bfloat16, "bfloat16"}};
+};
+
 enum class ScheduleKind { constant, linear, cosine };
 template <>
 struct EnumNames<ScheduleKind> {
@@ -34,6 +40,7 @@ struct TrainingOptions {
   double epochs = 1;
   std::int64_t max_steps = 0;
   OptimizerKind optimizer = OptimizerKind::adamw;
+  MomentDType optimizer_dtype = MomentDType::float32;
   double weight_decay = 0;
   double max_grad_norm = 1;
   double dropout = 0;
@@ -68,6 +75,9 @@ struct TrainingOptions {
     visit(self.epochs, {.name = "epochs", .help = "Passes over the pairs.", .min = 0});
     visit(self.max_steps, {.name = "max-steps", .help = "Steps, instead of --epochs; 0: by epochs.", .min = 0});
     visit(self.optimizer, {.name = "optimizer", .help = "AdamW with betas 0.9 and 0.999, or plain SGD."});
+    visit(self.optimizer_dtype,
+          {.name = "optimizer-dtype",
+           .help = "Type of AdamW's two moments; bfloat16 halves their memory, 8 bytes a weight, and rounds them stochastically."});
     visit(self.weight_decay, {.name = "weight-decay", .help = "Weight decay of matrices; norms and biases have none.", .min = 0});
     visit(self.max_grad_norm, {.name = "max-grad-norm", .help = "Longer gradients are cut to this length; 0: never.", .min = 0});
     visit(self.dropout, {.name = "dropout", .help = "Share of attention and MLP outputs dropped in training.", .min = 0, .max = 0.9});

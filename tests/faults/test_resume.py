@@ -15,6 +15,7 @@ from random_rows import write_data
 
 COMMANDS = {
     "train, bfloat16": ["train", "--dtype", "bfloat16"],
+    "train, moments in bfloat16": ["train", "--dtype", "float32", "--optimizer-dtype", "bfloat16"],
     "train, LoRA": ["train", "--lora-rank", "2", "--dtype", "float32"],
     "train, dropout": ["train", "--dropout", "0.1", "--dtype", "float32"],
     "align, bfloat16": ["align", "--responses", "groups.jsonl", "--dtype", "bfloat16", "--meta-batch-size", "2"],

@@ -237,6 +237,14 @@ TEST_P(Kernels, RoundingKeepsNanAndInfinity) {
   EXPECT_EQ(from_bits(out[5]), 0.0F);
 }
 
+TEST_P(Kernels, ExponentialsOfTheDistanceToTheHighest) {
+  std::vector<float> x = normal(37, 9), out(37);
+  x[36] = 9, x[3] = -1000, x[5] = -INFINITY;
+  all().exponentials(x.data(), 37, 2.5F, out.data());
+  for (std::size_t i = 0; i < x.size(); ++i)
+    EXPECT_NEAR(out[i], std::exp((static_cast<double>(x[i]) - 9) * 2.5), 4e-6 * out[i] + 2e-38) << i;
+}
+
 INSTANTIATE_TEST_SUITE_P(InstructionSets, Kernels, testing::Range(0, list_cpu_kernels().count), [](const auto& of) {
   std::string name = list_cpu_kernels().kernels[of.param]->instruction_set;
   std::erase(name, '-');

@@ -76,7 +76,7 @@ TEST(Trainable, GradientsMoveAndAreCleared) {
   Trainable trainable(make_master(), at::kFloat, false);
   (trainable.leaves()[1] * 3.0).sum().backward();
   at::Tensor gradient = torch::zeros({kSize});
-  trainable.move_gradients_to(gradient);
+  for (std::size_t i = 0; i < trainable.leaves().size(); ++i) trainable.move_gradient_to(gradient, i);
   EXPECT_EQ(gradient.narrow(0, 0, kSize / 2).abs().sum().item<float>(), 0);
   EXPECT_TRUE((gradient.narrow(0, kSize / 2, kSize / 2) == 3.0).all().item<bool>());
   EXPECT_FALSE(trainable.leaves()[1].grad().defined());
