@@ -71,12 +71,26 @@ struct CpuKernelsOf {
   void (*attention_of_branches)(const DecodeTask& task, const Element* qkv, Element* out);
 };
 
+// Rows times a panel, some outputs of a weight: out [rows, panel_columns] = x [rows, depth] · panel [depth, panel_columns], and times `scale`
+// [panel_columns] where there is one.
+struct PanelTask {
+  std::int64_t rows, depth;
+  const float* x;
+  std::int64_t x_stride;
+  float* out;
+  std::int64_t out_stride;
+};
+
 struct CpuKernels {
   const char* instruction_set;
   CpuKernelsOf<float> float32;
   CpuKernelsOf<Bfloat16Bits> bfloat16;
   // out[i] = e^((x[i] - max of x) * factor), at least e^-87.3.
   void (*exponentials)(const float* x, std::int64_t count, float factor, float* out);
+  std::int64_t panel_columns;
+  void (*multiply_float32_panel)(const PanelTask& task, const float* panel, const float* scale);
+  void (*multiply_bfloat16_panel)(const PanelTask& task, const Bfloat16Bits* panel, const float* scale);
+  void (*multiply_int8_panel)(const PanelTask& task, const std::int8_t* panel, const float* scale);
 };
 
 // The best that this processor runs: AVX-512, AVX2, or what the compiler makes for any processor.

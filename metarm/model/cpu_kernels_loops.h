@@ -5,6 +5,7 @@
 
 #include "metarm/model/cpu_attention_loops.h"
 #include "metarm/model/cpu_decode_loops.h"
+#include "metarm/model/cpu_panel_loops.h"
 #include "metarm/model/cpu_row_loops.h"
 
 namespace metarm {
@@ -19,6 +20,13 @@ constexpr CpuKernelsOf<Element> make_kernels() {
 }  // namespace
 
 extern const CpuKernels METARM_KERNELS;
-const CpuKernels METARM_KERNELS = {METARM_KERNELS_NAME, make_kernels<float>(), make_kernels<Bfloat16Bits>(), exponentials};
+const CpuKernels METARM_KERNELS = {METARM_KERNELS_NAME,
+                                   make_kernels<float>(),
+                                   make_kernels<Bfloat16Bits>(),
+                                   exponentials,
+                                   kColumns,
+                                   multiply_panel<float>,
+                                   multiply_panel<Bfloat16Bits>,
+                                   multiply_panel<std::int8_t>};
 
 }  // namespace metarm

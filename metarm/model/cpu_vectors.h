@@ -32,6 +32,13 @@ inline void store(Bfloat16Bits* to, Vec value) {  // to nearest, ties to even; N
   const Bits kept = value != value ? Bits{} + 0x7fc0U : rounded;
   *reinterpret_cast<LooseShorts*>(to) = __builtin_convertvector(kept, Shorts);
 }
+using SignedShorts = std::int16_t __attribute__((vector_size(kWide * 2)));
+using Bytes = std::int8_t __attribute__((vector_size(kWide)));
+using LooseBytes = std::int8_t __attribute__((vector_size(kWide), aligned(1), may_alias));
+inline Vec load(const std::int8_t* from) {
+  const Bytes bytes = *reinterpret_cast<const LooseBytes*>(from);
+  return __builtin_convertvector(__builtin_convertvector(__builtin_convertvector(bytes, SignedShorts), Ints), Vec);  // in steps of an instruction
+}
 inline float load_one(const float* from) { return *from; }
 inline float load_one(const Bfloat16Bits* from) { return __builtin_bit_cast(float, static_cast<std::uint32_t>(from->bits) << 16); }
 inline void store_one(float* to, float value) { *to = value; }
@@ -40,7 +47,7 @@ inline void store_one(Bfloat16Bits* to, float value) {
   to->bits = static_cast<std::uint16_t>(value != value ? 0x7fc0U : (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
 }
 
-inline Vec splat(float value) { return Vec{} + value; }
+inline Vec splat(float value) { return value - Vec{}; }  // folds to a broadcast, as a sum with 0 does not
 inline float sum_of(Vec value) {
   float sum = 0;
   for (std::int64_t i = 0; i < kWide; ++i) sum += value[i];
@@ -82,19 +89,21 @@ inline Vec sigmoid_of(Vec x) { return 1.0F / (1.0F + exp_of(-x)); }
 inline Vec tanh_of(Vec x) { return 2.0F * sigmoid_of(2.0F * x) - 1.0F; }
 
 // C [rows, columns] (+)= A B for A [rows, depth] with any strides and B [depth, columns]; `columns` is a multiple of kColumns.
-struct Product {
+template <class Right>
+struct ProductOf {
   std::int64_t rows, columns, depth;
   const float* a;
   std::int64_t a_row, a_column;
-  const float* b;
+  const Right* b;
   std::int64_t b_row;
   float* c;
   std::int64_t c_row;
   bool add;
 };
+using Product = ProductOf<float>;
 
-template <int kRows>
-inline void product_tile(const Product& p, const float* a, const float* b, float* c) {
+template <int kRows, class Right>
+inline void product_tile(const ProductOf<Right>& p, const float* a, const Right* b, float* c) {
   Vec sums[kRows][2] = {};
   for (std::int64_t k = 0; k < p.depth; ++k, a += p.a_column, b += p.b_row) {
     const Vec left = load(b), right = load(b + kWide);
@@ -112,24 +121,28 @@ inline void product_tile(const Product& p, const float* a, const float* b, float
   }
 }
 
-template <int kRows>
-inline void product_rest(const Product& p, std::int64_t rows, const float* a, const float* b, float* c) {
+template <int kRows, class Right>
+inline void product_rows(const ProductOf<Right>& p, std::int64_t rows, const float* a, const Right* b, float* c) {
   if constexpr (kRows > 0) {
     if (rows == kRows)
       product_tile<kRows>(p, a, b, c);
     else
-      product_rest<kRows - 1>(p, rows, a, b, c);
+      product_rows<kRows - 1>(p, rows, a, b, c);
   }
 }
 
-void multiply(const Product& p) {
+template <class Right>
+void multiply_of(const ProductOf<Right>& p) {
+  const std::int64_t tiles = (p.rows + kTileRows - 1) / kTileRows;  // of as equal heights as can be
   for (std::int64_t column = 0; column < p.columns; column += kColumns) {
-    std::int64_t row = 0;
-    for (; row + kTileRows <= p.rows; row += kTileRows)
-      product_tile<kTileRows>(p, p.a + row * p.a_row, p.b + column, p.c + row * p.c_row + column);
-    product_rest<kTileRows - 1>(p, p.rows - row, p.a + row * p.a_row, p.b + column, p.c + row * p.c_row + column);
+    for (std::int64_t tile = 0, row = 0; tile < tiles; ++tile) {
+      const std::int64_t rows = p.rows / tiles + (tile < p.rows % tiles ? 1 : 0);
+      product_rows<kTileRows>(p, rows, p.a + row * p.a_row, p.b + column, p.c + row * p.c_row + column);
+      row += rows;
+    }
   }
 }
+void multiply(const Product& p) { multiply_of(p); }
 
 }  // namespace
 }  // namespace metarm

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "metarm/base/log.h"
@@ -11,6 +12,12 @@
 #include "metarm/model/common_options.h"
 
 namespace metarm {
+
+enum class Quantization { none, int8 };
+template <>
+struct EnumNames<Quantization> {
+  static constexpr std::pair<Quantization, const char*> values[] = {{Quantization::none, "none"}, {Quantization::int8, "int8"}};
+};
 
 struct SampleOptions {
   std::string model;
@@ -24,6 +31,7 @@ struct SampleOptions {
   std::int64_t top_k = 0;
   std::vector<std::string> stop;
   std::int64_t tokens_per_batch = 16384;
+  Quantization quantization = Quantization::none;
   ChatFormat chat_template = ChatFormat::automatic;
   bool skip_bad_rows = false;
   std::string policy;
@@ -49,6 +57,9 @@ struct SampleOptions {
     visit(self.stop, {.name = "stop", .help = "Texts that end a response; they are cut off. Useful with base models."});
     visit(self.tokens_per_batch,
           {.name = "tokens-per-batch", .help = "Memory bound: tokens whose keys and values are held at once.", .min = 1});
+    visit(self.quantization,
+          {.name = "quantization",
+           .help = "Type of the policy's matrices, on the CPU; int8 takes a quarter of float32's memory and moves probabilities a little."});
     visit(self.chat_template, {.name = "chat-template", .help = "How conversations become text; auto: as the checkpoint says."});
     visit(self.skip_bad_rows, {.name = "skip-bad-rows", .help = "Count and report malformed rows instead of stopping at the first."});
     visit(self.policy, {.name = "policy", .help = "Name of the policy, written into each group; empty: none."});

@@ -47,6 +47,10 @@ class LayerStack {
     const at::Tensor& offset = weight(bias, layer);
     const auto updates = [&](const LowRankUpdate& update) { return update.slot == slot && update.layer == layer; };
     const bool updated = std::ranges::any_of(model_.updates, updates);
+    if (model_.packed) {
+      const at::Tensor y = model_.packed->at(slot, layer).product(transformed(transform, x));
+      return offset.defined() ? y + offset : y;
+    }
     if (fused(x) && !updated) return fused_linear(transform, x, weight(slot, layer), offset);
     const at::Tensor input = transformed(transform, x);
     at::Tensor y = fused(x)           ? fused_linear({}, input, weight(slot, layer), offset)
@@ -153,8 +157,9 @@ at::Tensor final_norm(const Model& model, const at::Tensor& hidden_ND) {
 }
 
 at::Tensor language_logits(const Model& model, const at::Tensor& hidden_ND) {
+  const at::Tensor normed = final_norm(model, hidden_ND);
   const at::Tensor& head = model.weights.at(model.spec.tied_embeddings ? Slot::token_embedding : Slot::lm_head);
-  at::Tensor logits = product(final_norm(model, hidden_ND), head.t(), at::kFloat);
+  at::Tensor logits = model.packed ? model.packed->at(Slot::lm_head).product(normed.to(at::kFloat)) : product(normed, head.t(), at::kFloat);
   if (model.spec.logit_softcap > 0) logits = at::tanh(logits / model.spec.logit_softcap) * model.spec.logit_softcap;
   return logits;
 }

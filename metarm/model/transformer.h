@@ -5,11 +5,13 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "metarm/model/attention.h"
+#include "metarm/model/packed_weights.h"
 #include "metarm/model/token_tree.h"
 #include "metarm/model/weights.h"
 
@@ -29,7 +31,8 @@ struct LowRankUpdate {
 struct Model {
   ModelSpec spec;
   Weights weights;
-  std::vector<LowRankUpdate> updates;  // LoRA adapters, empty without
+  std::vector<LowRankUpdate> updates;                     // LoRA adapters, empty without
+  std::shared_ptr<const PackedWeights> packed = nullptr;  // linear layers and the head, in place of their weights; for generation on the CPU
 };
 
 struct ForwardOptions {

@@ -245,6 +245,42 @@ TEST_P(Kernels, ExponentialsOfTheDistanceToTheHighest) {
     EXPECT_NEAR(out[i], std::exp((static_cast<double>(x[i]) - 9) * 2.5), 4e-6 * out[i] + 2e-38) << i;
 }
 
+TEST_P(Kernels, RowsTimesPanels) {
+  const std::int64_t columns = all().panel_columns, out_stride = columns + 3;
+  for (const std::int64_t rows : {1, 2, 7, 13, 32}) {
+    for (const std::int64_t depth : {1, 255, 600}) {
+      const std::vector<float> x = normal(static_cast<std::size_t>(rows * depth), 10), scale = normal(static_cast<std::size_t>(columns), 11);
+      const auto n = static_cast<std::size_t>(depth * columns);
+      std::vector<float> panel = normal(n, 12), out(static_cast<std::size_t>(rows * out_stride));
+      std::vector<Bfloat16Bits> narrow(n);
+      std::vector<std::int8_t> bytes(n);
+      for (std::size_t i = 0; i < n; ++i) {
+        bytes[i] = static_cast<std::int8_t>(std::clamp(std::round(panel[i] * 60), -128.0F, 127.0F));
+        narrow[i] = to_bits(panel[i]);
+      }
+      const PanelTask task{rows, depth, x.data(), depth, out.data(), out_stride};
+      const auto expect = [&](const auto& weight, bool scaled) {
+        for (std::int64_t row = 0; row < rows; ++row)
+          for (std::int64_t c = 0; c < columns; ++c) {
+            double sum = 0, size = 0;
+            for (std::int64_t k = 0; k < depth; ++k) {
+              const double term = static_cast<double>(x[static_cast<std::size_t>(row * depth + k)]) * weight(static_cast<std::size_t>(k * columns + c));
+              sum += term, size += std::abs(term);
+            }
+            const double factor = scaled ? scale[static_cast<std::size_t>(c)] : 1.0;
+            ASSERT_NEAR(out[static_cast<std::size_t>(row * out_stride + c)], sum * factor, 1e-6 * (1 + size * std::abs(factor)));
+          }
+      };
+      all().multiply_float32_panel(task, panel.data(), nullptr);
+      expect([&](std::size_t i) { return panel[i]; }, false);
+      all().multiply_bfloat16_panel(task, narrow.data(), nullptr);
+      expect([&](std::size_t i) { return from_bits(narrow[i]); }, false);
+      all().multiply_int8_panel(task, bytes.data(), scale.data());
+      expect([&](std::size_t i) { return bytes[i]; }, true);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(InstructionSets, Kernels, testing::Range(0, list_cpu_kernels().count), [](const auto& of) {
   std::string name = list_cpu_kernels().kernels[of.param]->instruction_set;
   std::erase(name, '-');

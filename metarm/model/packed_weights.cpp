@@ -1,0 +1,74 @@
+#include "metarm/model/packed_weights.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include "metarm/model/cpu_kernels.h"
+
+namespace metarm {
+
+namespace {
+
+bool is_packed(Slot slot) {
+  return slot == Slot::qkv_weight || slot == Slot::attention_out_weight || slot == Slot::up_weight || slot == Slot::down_weight ||
+         slot == Slot::lm_head;
+}
+
+// [out, in] -> [panels, in, columns], with zeros for outputs beyond the last.
+at::Tensor in_panels(const at::Tensor& weight) {
+  const std::int64_t columns = cpu_kernels().panel_columns, panels = (weight.size(0) + columns - 1) / columns;
+  const at::Tensor whole = at::constant_pad_nd(weight, {0, 0, 0, panels * columns - weight.size(0)});
+  return whole.view({panels, columns, weight.size(1)}).transpose(1, 2).contiguous();
+}
+
+}  // namespace
+
+PackedMatrix::PackedMatrix(const at::Tensor& weight, PackedType type) : type_(type), in_(weight.size(1)), out_(weight.size(0)) {
+  if (type != PackedType::int8) {
+    panels_ = in_panels(weight.to(type == PackedType::bfloat16 ? at::kBFloat16 : at::kFloat));
+    return;
+  }
+  const at::Tensor wide = weight.to(at::kFloat);
+  const at::Tensor scale = wide.abs().amax(1, true).div_(127).clamp_min_(1e-30);  // [out, 1]
+  panels_ = in_panels(at::round(wide / scale).to(at::kChar));
+  scale_ = in_panels(scale).squeeze(1);
+}
+
+at::Tensor PackedMatrix::product(const at::Tensor& x) const {
+  const at::Tensor rows = x.to(at::kFloat).contiguous();
+  const std::int64_t panels = panels_.size(0), columns = panels_.size(2);
+  at::Tensor out = at::empty({rows.size(0), panels * columns}, rows.options());
+  const float* scale = scale_.defined() ? scale_.const_data_ptr<float>() : nullptr;
+  const auto* data = static_cast<const std::byte*>(panels_.const_data_ptr());
+  const std::int64_t panel_bytes = in_ * columns * static_cast<std::int64_t>(panels_.element_size());
+  const CpuKernels& kernels = cpu_kernels();
+  at::parallel_for(0, panels, 1, [&](std::int64_t from, std::int64_t to) {
+    for (std::int64_t i = from; i < to; ++i) {
+      const PanelTask task{rows.size(0), in_, rows.const_data_ptr<float>(), in_, out.mutable_data_ptr<float>() + i * columns, out.size(1)};
+      const std::byte* panel = data + i * panel_bytes;
+      switch (type_) {
+        case PackedType::float32: kernels.multiply_float32_panel(task, reinterpret_cast<const float*>(panel), nullptr); break;
+        case PackedType::bfloat16: kernels.multiply_bfloat16_panel(task, reinterpret_cast<const Bfloat16Bits*>(panel), nullptr); break;
+        case PackedType::int8:
+          kernels.multiply_int8_panel(task, reinterpret_cast<const std::int8_t*>(panel), scale + i * columns);
+          break;
+      }
+    }
+  });
+  return out.narrow(1, 0, out_).to(x.scalar_type()).contiguous();
+}
+
+PackedWeights::PackedWeights(Weights& weights, bool tied_embeddings, PackedType type) {
+  std::vector<at::Tensor> left;
+  for (const SlotInfo& info : weights.slots()) {
+    const at::Tensor& weight = weights.at(info.slot, info.layer);
+    if (is_packed(info.slot))
+      matrices_.try_emplace({info.slot, info.layer}, weight, type);
+    else if (tied_embeddings && info.slot == Slot::token_embedding)
+      matrices_.try_emplace({Slot::lm_head, 0}, weight, type);
+    left.push_back(is_packed(info.slot) ? at::Tensor() : weight.clone());
+  }
+  weights = weights.with_tensors(left);
+}
+
+}  // namespace metarm
