@@ -20,7 +20,8 @@
 #include "metarm/cli/launch.h"
 
 // What jemalloc reads when the program starts. A step frees and takes the same gigabytes as the one before: large blocks are kept like all
-// others, and what is not used for ten seconds stays mapped until the system wants it. Without, a sixth of a training goes into page faults.
+// others, and what is not used for ten seconds stays mapped until the system wants it. Without, a sixth of a training goes into page
+// faults.
 extern "C" {
 extern const char* malloc_conf;
 const char* malloc_conf = "oversize_threshold:0,muzzy_decay_ms:-1";

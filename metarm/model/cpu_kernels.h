@@ -71,8 +71,8 @@ struct CpuKernelsOf {
   void (*attention_of_branches)(const DecodeTask& task, const Element* qkv, Element* out);
 };
 
-// Rows times a panel, some outputs of a weight: out [rows, panel_columns] = x [rows, depth] · panel [depth, panel_columns], and times `scale`
-// [panel_columns] where there is one.
+// Rows times a panel, some outputs of a weight: out [rows, panel_columns] = x [rows, depth] · panel [depth, panel_columns], and times
+// `scale` [panel_columns] where there is one.
 struct PanelTask {
   std::int64_t rows, depth;
   const float* x;

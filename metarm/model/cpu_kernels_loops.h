@@ -20,13 +20,8 @@ constexpr CpuKernelsOf<Element> make_kernels() {
 }  // namespace
 
 extern const CpuKernels METARM_KERNELS;
-const CpuKernels METARM_KERNELS = {METARM_KERNELS_NAME,
-                                   make_kernels<float>(),
-                                   make_kernels<Bfloat16Bits>(),
-                                   exponentials,
-                                   kColumns,
-                                   multiply_panel<float>,
-                                   multiply_panel<Bfloat16Bits>,
-                                   multiply_panel<std::int8_t>};
+const CpuKernels METARM_KERNELS = {
+    METARM_KERNELS_NAME,   make_kernels<float>(),        make_kernels<Bfloat16Bits>(), exponentials, kColumns,
+    multiply_panel<float>, multiply_panel<Bfloat16Bits>, multiply_panel<std::int8_t>};
 
 }  // namespace metarm

@@ -37,7 +37,8 @@ using Bytes = std::int8_t __attribute__((vector_size(kWide)));
 using LooseBytes = std::int8_t __attribute__((vector_size(kWide), aligned(1), may_alias));
 inline Vec load(const std::int8_t* from) {
   const Bytes bytes = *reinterpret_cast<const LooseBytes*>(from);
-  return __builtin_convertvector(__builtin_convertvector(__builtin_convertvector(bytes, SignedShorts), Ints), Vec);  // in steps of an instruction
+  return __builtin_convertvector(__builtin_convertvector(__builtin_convertvector(bytes, SignedShorts), Ints),
+                                 Vec);  // in steps of an instruction
 }
 inline float load_one(const float* from) { return *from; }
 inline float load_one(const Bfloat16Bits* from) { return __builtin_bit_cast(float, static_cast<std::uint32_t>(from->bits) << 16); }

@@ -49,9 +49,7 @@ at::Tensor PackedMatrix::product(const at::Tensor& x) const {
       switch (type_) {
         case PackedType::float32: kernels.multiply_float32_panel(task, reinterpret_cast<const float*>(panel), nullptr); break;
         case PackedType::bfloat16: kernels.multiply_bfloat16_panel(task, reinterpret_cast<const Bfloat16Bits*>(panel), nullptr); break;
-        case PackedType::int8:
-          kernels.multiply_int8_panel(task, reinterpret_cast<const std::int8_t*>(panel), scale + i * columns);
-          break;
+        case PackedType::int8: kernels.multiply_int8_panel(task, reinterpret_cast<const std::int8_t*>(panel), scale + i * columns); break;
       }
     }
   });

@@ -76,7 +76,8 @@ class Sampler {
  private:
   // Where the processor multiplies bfloat16 itself, torch's products are the faster ones.
   void pack(Model& policy) const {
-    const bool is_bfloat16 = policy.weights.at(Slot::token_embedding).scalar_type() == at::kBFloat16, quantized = options_.quantization == Quantization::int8;
+    const bool is_bfloat16 = policy.weights.at(Slot::token_embedding).scalar_type() == at::kBFloat16,
+               quantized = options_.quantization == Quantization::int8;
     if (!device_.is_cpu() || (is_bfloat16 && multiplies_bfloat16() && !quantized)) return;
     const PackedType type = quantized ? PackedType::int8 : is_bfloat16 ? PackedType::bfloat16 : PackedType::float32;
     policy.packed = std::make_shared<const PackedWeights>(policy.weights, policy.spec.tied_embeddings, type);

@@ -57,9 +57,10 @@ struct SampleOptions {
     visit(self.stop, {.name = "stop", .help = "Texts that end a response; they are cut off. Useful with base models."});
     visit(self.tokens_per_batch,
           {.name = "tokens-per-batch", .help = "Memory bound: tokens whose keys and values are held at once.", .min = 1});
-    visit(self.quantization,
-          {.name = "quantization",
-           .help = "Type of the policy's matrices, on the CPU; int8 takes a quarter of float32's memory and moves probabilities a little."});
+    visit(
+        self.quantization,
+        {.name = "quantization",
+         .help = "Type of the policy's matrices, on the CPU; int8 takes a quarter of float32's memory and moves probabilities a little."});
     visit(self.chat_template, {.name = "chat-template", .help = "How conversations become text; auto: as the checkpoint says."});
     visit(self.skip_bad_rows, {.name = "skip-bad-rows", .help = "Count and report malformed rows instead of stopping at the first."});
     visit(self.policy, {.name = "policy", .help = "Name of the policy, written into each group; empty: none."});

@@ -31,8 +31,9 @@ struct LowRankUpdate {
 struct Model {
   ModelSpec spec;
   Weights weights;
-  std::vector<LowRankUpdate> updates;                     // LoRA adapters, empty without
-  std::shared_ptr<const PackedWeights> packed = nullptr;  // linear layers and the head, in place of their weights; for generation on the CPU
+  std::vector<LowRankUpdate> updates;  // LoRA adapters, empty without
+  std::shared_ptr<const PackedWeights> packed =
+      nullptr;  // linear layers and the head, in place of their weights; for generation on the CPU
 };
 
 struct ForwardOptions {

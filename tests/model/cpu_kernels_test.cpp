@@ -249,7 +249,8 @@ TEST_P(Kernels, RowsTimesPanels) {
   const std::int64_t columns = all().panel_columns, out_stride = columns + 3;
   for (const std::int64_t rows : {1, 2, 7, 13, 32}) {
     for (const std::int64_t depth : {1, 255, 600}) {
-      const std::vector<float> x = normal(static_cast<std::size_t>(rows * depth), 10), scale = normal(static_cast<std::size_t>(columns), 11);
+      const std::vector<float> x = normal(static_cast<std::size_t>(rows * depth), 10),
+                               scale = normal(static_cast<std::size_t>(columns), 11);
       const auto n = static_cast<std::size_t>(depth * columns);
       std::vector<float> panel = normal(n, 12), out(static_cast<std::size_t>(rows * out_stride));
       std::vector<Bfloat16Bits> narrow(n);
@@ -264,7 +265,8 @@ TEST_P(Kernels, RowsTimesPanels) {
           for (std::int64_t c = 0; c < columns; ++c) {
             double sum = 0, size = 0;
             for (std::int64_t k = 0; k < depth; ++k) {
-              const double term = static_cast<double>(x[static_cast<std::size_t>(row * depth + k)]) * weight(static_cast<std::size_t>(k * columns + c));
+              const double term =
+                  static_cast<double>(x[static_cast<std::size_t>(row * depth + k)]) * weight(static_cast<std::size_t>(k * columns + c));
               sum += term, size += std::abs(term);
             }
             const double factor = scaled ? scale[static_cast<std::size_t>(c)] : 1.0;
