@@ -137,26 +137,36 @@ inline void for_each_column(std::int64_t columns, Seen seen, const Work& work) {
 
 inline Vec capped(Vec logit, float softcap) { return softcap > 0 ? softcap * tanh_of(logit / softcap) : logit; }
 
-// Takes a row's block of logits into its softmax, whose maximum and sum so far are in `row_most` and `row_total`, and its output in `out`.
-inline void add_block(const AttentionTask& task, Seen seen, std::int64_t columns, std::int64_t padded, float* logits, float* out,
-                      float& row_most, float& row_total) {
+// Caps a row of logits and hides those that are not seen; returns the highest, by places in a register.
+inline Vec cap_logits(std::int64_t columns, Seen seen, float softcap, float* logits) {
   const Vec hidden = splat(-INFINITY);
   Vec most = hidden;
   for_each_column(columns, seen, [&](std::int64_t i, Ints visible) {
-    const Vec logit = visible ? capped(load(logits + i), task.softcap) : hidden;
+    const Vec logit = visible ? capped(load(logits + i), softcap) : hidden;
     store(logits + i, logit);
     most = logit > most ? logit : most;
   });
-  const float block_most = max_of(most), new_most = block_most > row_most ? block_most : row_most;
-  const float faded = std::exp(row_most - new_most);
+  return most;
+}
+// Logits to e^(logit - highest), 0 for those that are not seen; returns their sum, by places in a register.
+inline Vec take_shares(std::int64_t columns, Seen seen, float highest, float* logits) {
   Vec total{};
   for_each_column(columns, seen, [&](std::int64_t i, Ints visible) {
-    const Vec share = visible ? exp_of(load(logits + i) - new_most) : Vec{};
+    const Vec share = visible ? exp_of(load(logits + i) - highest) : Vec{};
     store(logits + i, share);
     total += share;
   });
+  return total;
+}
+
+// Takes a row's block of logits into its softmax, whose maximum and sum so far are in `row_most` and `row_total`, and its output in `out`.
+inline void add_block(const AttentionTask& task, Seen seen, std::int64_t columns, std::int64_t padded, float* logits, float* out,
+                      float& row_most, float& row_total) {
+  const float block_most = max_of(cap_logits(columns, seen, task.softcap, logits)),
+              new_most = block_most > row_most ? block_most : row_most;
+  const float faded = std::exp(row_most - new_most);
   row_most = new_most;
-  row_total = row_total * faded + sum_of(total);
+  row_total = row_total * faded + sum_of(take_shares(columns, seen, new_most, logits));
   if (faded != 1.0F)
     for (std::int64_t e = 0; e < padded; e += kWide) store(out + e, load(out + e) * faded);
 }

@@ -18,22 +18,10 @@ struct LogitRun {
 
 // Logits to probabilities over both runs; 0 for keys that are not seen.
 inline void soften(float softcap, const LogitRun& prompt, const LogitRun& own) {
-  const Vec hidden = splat(-INFINITY);
-  Vec most = hidden, total{};
-  for (const LogitRun& run : {prompt, own})
-    for_each_column(run.columns, run.seen, [&](std::int64_t i, Ints visible) {
-      const Vec logit = visible ? capped(load(run.logits + i), softcap) : hidden;
-      store(run.logits + i, logit);
-      most = logit > most ? logit : most;
-    });
-  const float highest = max_of(most);
-  for (const LogitRun& run : {prompt, own})
-    for_each_column(run.columns, run.seen, [&](std::int64_t i, Ints visible) {
-      const Vec share = visible ? exp_of(load(run.logits + i) - highest) : Vec{};
-      store(run.logits + i, share);
-      total += share;
-    });
-  const float scale = 1.0F / sum_of(total);
+  const float of_prompt = max_of(cap_logits(prompt.columns, prompt.seen, softcap, prompt.logits));
+  const float of_own = max_of(cap_logits(own.columns, own.seen, softcap, own.logits)), highest = of_own > of_prompt ? of_own : of_prompt;
+  const float scale = 1.0F / sum_of(take_shares(prompt.columns, prompt.seen, highest, prompt.logits) +
+                                    take_shares(own.columns, own.seen, highest, own.logits));
   for (const LogitRun& run : {prompt, own})
     for (std::int64_t i = 0; i < run.columns; i += kWide) store(run.logits + i, load(run.logits + i) * scale);
 }

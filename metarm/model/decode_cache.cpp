@@ -39,6 +39,7 @@ void DecodeCache::add_prompts(std::int64_t first, std::vector<Segment> segments)
   const std::int64_t G = spec_.kv_heads, E = spec_.head_width;
   first_new_ = first;
   new_segments_ = std::move(segments);
+  new_attention_.emplace(spec_, new_segments_, false);
   for (const Segment& segment : new_segments_) {
     const std::int64_t length = segment.length();
     prompts_[first++] = {length, at::empty({spec_.layers, G, E, padded(length)}, options_),
@@ -57,15 +58,14 @@ void DecodeCache::store_prompts(std::int64_t layer, const at::Tensor& key_NGE, c
 
 at::Tensor DecodeCache::attend_prompts(std::int64_t layer, const at::Tensor& qkv, const Rotary& rotary) {
   const std::int64_t H = spec_.heads, G = spec_.kv_heads;
-  TreeAttention attention(spec_, new_segments_, false);
   if (!qkv.is_cpu()) {
     const Heads heads = split_heads(spec_, qkv, rotary);
     store_prompts(layer, heads.key_NGE, heads.value_NGE);
-    return attention(layer, heads);
+    return (*new_attention_)(layer, heads);
   }
   rotate_heads(qkv, H + G, spec_.rotary_width, rotary, false);
   store_prompts(layer, qkv.slice(1, H, H + G), qkv.slice(1, H + G));
-  return attention(layer, qkv, {});
+  return (*new_attention_)(layer, qkv, {});
 }
 
 template <class Element>
@@ -154,21 +154,16 @@ DecodeCache::Part DecodeCache::attend_prompt_part(std::int64_t layer, std::span<
   return {at::cat(outputs), at::cat(log_sums)};
 }
 
-DecodeCache::Part DecodeCache::attend_own_part(std::int64_t layer, std::span<const GrowingBranch> branches,
-                                               const at::Tensor& query_BHE) const {
+DecodeCache::Part DecodeCache::attend_own_part(std::int64_t layer, const at::Tensor& slot_B, const at::Tensor& place_B,
+                                               std::int64_t longest, const at::Tensor& query_BHE) const {
   const std::int64_t B = query_BHE.size(0), G = spec_.kv_heads, shared = spec_.heads / G, E = spec_.head_width;
   const std::int64_t window = spec_.layer_window(layer);
-  std::vector<std::int64_t> slots, lengths;
-  for (const GrowingBranch& branch : branches) slots.push_back(branch.slot), lengths.push_back(branch.length + 1);
-  const std::int64_t longest = *std::ranges::max_element(lengths);
-  const at::Device device = query_BHE.device();
-  const at::Tensor slot = at::tensor(slots, at::kLong).to(device), length = at::tensor(lengths, at::kLong).to(device).unsqueeze(1);
-  const at::Tensor place = at::arange(longest, at::TensorOptions().dtype(at::kLong).device(device)).unsqueeze(0);
-  at::Tensor visible = place.lt(length);
-  if (window > 0) visible = visible.logical_and(place.ge(length - window));
+  const at::Tensor key_place = at::arange(longest, place_B.options()).unsqueeze(0), newest = place_B.unsqueeze(1);
+  at::Tensor visible = key_place.le(newest);
+  if (window > 0) visible = visible.logical_and(key_place.gt(newest - window));
   const Part part =
-      attend(query_BHE.view({B, G, shared, E}), own_key_.select(0, layer).narrow(3, 0, longest).index_select(0, slot),
-             own_value_.select(0, layer).narrow(2, 0, longest).narrow(3, 0, E).index_select(0, slot), visible.view({B, 1, 1, longest}));
+      attend(query_BHE.view({B, G, shared, E}), own_key_.select(0, layer).narrow(3, 0, longest).index_select(0, slot_B),
+             own_value_.select(0, layer).narrow(2, 0, longest).narrow(3, 0, E).index_select(0, slot_B), visible.view({B, 1, 1, longest}));
   return {part.output.reshape({B, G * shared, E}), part.log_sum.reshape({B, G * shared})};
 }
 
@@ -177,13 +172,14 @@ at::Tensor DecodeCache::attend_branches_plainly(std::int64_t layer, std::span<co
   for (const GrowingBranch& branch : branches) slots.push_back(branch.slot), places.push_back(branch.length);
   const at::Device device = heads.query_NHE.device();
   const at::Tensor slot = at::tensor(slots, at::kLong).to(device), place = at::tensor(places, at::kLong).to(device);
-  own_key_.select(0, layer).permute({0, 3, 1, 2}).index_put_({slot, place}, heads.key_NGE.to(options_.dtype().toScalarType()));
+  own_key_.select(0, layer).permute({0, 3, 1, 2}).index_put_({slot, place}, heads.key_NGE.to(own_key_.scalar_type()));
   own_value_.select(0, layer)
       .narrow(3, 0, spec_.head_width)
       .transpose(1, 2)
-      .index_put_({slot, place}, heads.value_NGE.to(options_.dtype().toScalarType()));
+      .index_put_({slot, place}, heads.value_NGE.to(own_value_.scalar_type()));
   const at::Tensor query = heads.query_NHE.contiguous();
-  const Part prompt = attend_prompt_part(layer, branches, query), own = attend_own_part(layer, branches, query);
+  const Part prompt = attend_prompt_part(layer, branches, query),
+             own = attend_own_part(layer, slot, place, *std::ranges::max_element(places) + 1, query);
   const at::Tensor total = at::logaddexp(prompt.log_sum, own.log_sum);
   const auto weighted = [&](const Part& part) { return part.output * at::exp(part.log_sum - total).unsqueeze(-1); };
   return (weighted(prompt) + weighted(own)).to(query.scalar_type());

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -51,7 +52,8 @@ class DecodeCache {
   };
   void store_prompts(std::int64_t layer, const at::Tensor& key_NGE, const at::Tensor& value_NGE);
   Part attend_prompt_part(std::int64_t layer, std::span<const GrowingBranch> branches, const at::Tensor& query_BHE) const;
-  Part attend_own_part(std::int64_t layer, std::span<const GrowingBranch> branches, const at::Tensor& query_BHE) const;
+  Part attend_own_part(std::int64_t layer, const at::Tensor& slot_B, const at::Tensor& place_B, std::int64_t longest,
+                       const at::Tensor& query_BHE) const;
   Part attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor& visible) const;
   template <class Element>
   void run_kernels(std::int64_t layer, std::span<const GrowingBranch> branches, const at::Tensor& qkv, at::Tensor& out);
@@ -63,6 +65,7 @@ class DecodeCache {
   std::map<std::int64_t, Prompt> prompts_;
   std::int64_t first_new_ = 0;
   std::vector<Segment> new_segments_;
+  std::optional<TreeAttention> new_attention_;  // of the prompts that come in, for all layers
 };
 
 }  // namespace metarm

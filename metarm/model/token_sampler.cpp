@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <ranges>
+#include <utility>
 
 #include "metarm/base/error.h"
 #include "metarm/model/cpu_kernels.h"
@@ -51,6 +53,17 @@ double total_weight(std::span<const float> weight, std::span<const TokenId> toke
   return total;
 }
 
+template <class Tokens>
+TokenId draw(const Tokens& tokens, std::span<const float> weight, double total, double uniform) {
+  double left = uniform * total;
+  TokenId last = 0;
+  for (const TokenId token : tokens) {
+    last = token;
+    if ((left -= weight[static_cast<std::size_t>(token)]) < 0) break;
+  }
+  return last;
+}
+
 }  // namespace
 
 TokenId sample_token(std::span<const float> logits, const TokenSampling& sampling, RandomStream& random) {
@@ -66,18 +79,16 @@ TokenId sample_token(std::span<const float> logits, const TokenSampling& samplin
   std::vector<TokenId> tokens;
   if (top_k > 0 && top_k < vocab) {
     tokens = heaviest(tokens_from(weight, 0), weight, top_k, std::numeric_limits<double>::infinity());
-    if (sampling.top_p < 1) tokens = heaviest(tokens, weight, top_k, sampling.top_p * total_weight(weight, tokens));
+    const double kept = total_weight(weight, tokens);
+    if (sampling.top_p < 1) tokens = heaviest(std::move(tokens), weight, top_k, sampling.top_p * kept);
   } else if (sampling.top_p < 1) {
     // Lighter ones hold less than what the top p leaves, even all together.
     const double least = (1 - sampling.top_p) * total / static_cast<double>(vocab);
     tokens = heaviest(tokens_from(weight, least), weight, vocab, sampling.top_p * total);
   } else {
-    tokens = tokens_from(weight, 0);
+    return draw(std::views::iota(TokenId{0}, static_cast<TokenId>(vocab)), weight, total, random.uniform());
   }
-  double left = random.uniform() * total_weight(weight, tokens);
-  for (const TokenId token : tokens)
-    if ((left -= weight[static_cast<std::size_t>(token)]) < 0) return token;
-  return tokens.back();
+  return draw(tokens, weight, total_weight(weight, tokens), random.uniform());
 }
 
 }  // namespace metarm

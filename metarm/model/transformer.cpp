@@ -43,19 +43,22 @@ class LayerStack {
     return fused(x) ? fused_transform(transform, x) : transform_plainly(transform, x);
   }
 
+  at::Tensor times_weight(const at::Tensor& x, std::int64_t layer, Slot slot, const at::Tensor& offset) const {
+    if (model_.packed) {
+      const at::Tensor y = model_.packed->at(slot, layer).product(x);
+      return offset.defined() ? y + offset : y;
+    }
+    if (fused(x)) return fused_linear({}, x, weight(slot, layer), offset);
+    return offset.defined() ? at::addmm(offset, x, weight(slot, layer).t()) : at::mm(x, weight(slot, layer).t());
+  }
+
   at::Tensor linear(const InputTransform& transform, const at::Tensor& x, std::int64_t layer, Slot slot, Slot bias) const {
     const at::Tensor& offset = weight(bias, layer);
     const auto updates = [&](const LowRankUpdate& update) { return update.slot == slot && update.layer == layer; };
     const bool updated = std::ranges::any_of(model_.updates, updates);
-    if (model_.packed) {
-      const at::Tensor y = model_.packed->at(slot, layer).product(transformed(transform, x));
-      return offset.defined() ? y + offset : y;
-    }
-    if (fused(x) && !updated) return fused_linear(transform, x, weight(slot, layer), offset);
+    if (fused(x) && !updated && !model_.packed) return fused_linear(transform, x, weight(slot, layer), offset);
     const at::Tensor input = transformed(transform, x);
-    at::Tensor y = fused(x)           ? fused_linear({}, input, weight(slot, layer), offset)
-                   : offset.defined() ? at::addmm(offset, input, weight(slot, layer).t())
-                                      : at::mm(input, weight(slot, layer).t());
+    at::Tensor y = times_weight(input, layer, slot, offset);
     for (const LowRankUpdate& update : model_.updates)
       if (updates(update))
         y.slice(1, update.row_begin, update.row_end).add_(at::mm(at::mm(input, update.a.t()), update.b.t()), update.scale);
