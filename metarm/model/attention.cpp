@@ -74,12 +74,16 @@ const at::Tensor& TreeAttention::visible(std::int64_t length, std::int64_t prefi
   return mask;
 }
 
+at::Tensor attention_logits(const ModelSpec& spec, const at::Tensor& query, const at::Tensor& key_turned) {
+  const at::Tensor logits = at::matmul(query, key_turned).to(at::kFloat).mul(spec.attention_scale);
+  return spec.attention_softcap > 0 ? at::tanh(logits / spec.attention_softcap) * spec.attention_softcap : logits;
+}
+
 at::Tensor plain_attention(const ModelSpec& spec, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                            const at::Tensor& visible) {
   const std::int64_t G = key.size(0), Q = query.size(1), E = query.size(2), shared = query.size(0) / G;
   const at::Tensor query_grouped = query.reshape({G, shared * Q, E});  // heads that share a key sit next to each other
-  at::Tensor logits = at::matmul(query_grouped, key.transpose(1, 2)).to(at::kFloat).mul(spec.attention_scale);
-  if (spec.attention_softcap > 0) logits = at::tanh(logits / spec.attention_softcap) * spec.attention_softcap;
+  at::Tensor logits = attention_logits(spec, query_grouped, key.transpose(1, 2));
   if (visible.defined()) {
     logits = logits.view({G, shared, Q, -1}).masked_fill(visible.logical_not(), -std::numeric_limits<float>::infinity());
     logits = logits.view({G, shared * Q, -1});

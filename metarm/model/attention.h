@@ -52,6 +52,9 @@ class TreeAttention {
   std::map<std::vector<std::int64_t>, at::Tensor> masks_;  // by (length, prefix length, window)
 };
 
+// scale * q k^T, soft-capped where the model is: query [.., Q, E], key_turned [.., E, K] -> float32 [.., Q, K].
+at::Tensor attention_logits(const ModelSpec& spec, const at::Tensor& query, const at::Tensor& key_turned);
+
 // Plain attention of a block of queries over keys: query [H, Q, E], key and value [G, K, E], visible [Q, K] boolean or undefined -> [H, Q,
 // E].
 at::Tensor plain_attention(const ModelSpec& spec, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,

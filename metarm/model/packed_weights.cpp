@@ -23,7 +23,7 @@ at::Tensor in_panels(const at::Tensor& weight) {
 
 }  // namespace
 
-PackedMatrix::PackedMatrix(const at::Tensor& weight, PackedType type) : type_(type), in_(weight.size(1)), out_(weight.size(0)) {
+PackedMatrix::PackedMatrix(const at::Tensor& weight, PackedType type) : out_(weight.size(0)) {
   if (type != PackedType::int8) {
     panels_ = in_panels(weight.to(type == PackedType::bfloat16 ? at::kBFloat16 : at::kFloat));
     return;
@@ -36,21 +36,22 @@ PackedMatrix::PackedMatrix(const at::Tensor& weight, PackedType type) : type_(ty
 
 at::Tensor PackedMatrix::product(const at::Tensor& x) const {
   const at::Tensor rows = x.to(at::kFloat).contiguous();
-  const std::int64_t panels = panels_.size(0), columns = panels_.size(2);
+  const std::int64_t panels = panels_.size(0), depth = panels_.size(1), columns = panels_.size(2);
   at::Tensor out = at::empty({rows.size(0), panels * columns}, rows.options());
   const float* scale = scale_.defined() ? scale_.const_data_ptr<float>() : nullptr;
   const auto* data = static_cast<const std::byte*>(panels_.const_data_ptr());
-  const std::int64_t panel_bytes = in_ * columns * static_cast<std::int64_t>(panels_.element_size());
+  const std::int64_t panel_bytes = depth * columns * static_cast<std::int64_t>(panels_.element_size());
   const CpuKernels& kernels = cpu_kernels();
   at::parallel_for(0, panels, 1, [&](std::int64_t from, std::int64_t to) {
     for (std::int64_t i = from; i < to; ++i) {
-      const PanelTask task{rows.size(0), in_, rows.const_data_ptr<float>(), in_, out.mutable_data_ptr<float>() + i * columns, out.size(1)};
+      const PanelTask task{rows.size(0), depth, rows.const_data_ptr<float>(), depth, out.mutable_data_ptr<float>() + i * columns, out.size(1)};
       const std::byte* panel = data + i * panel_bytes;
-      switch (type_) {
-        case PackedType::float32: kernels.multiply_float32_panel(task, reinterpret_cast<const float*>(panel), nullptr); break;
-        case PackedType::bfloat16: kernels.multiply_bfloat16_panel(task, reinterpret_cast<const Bfloat16Bits*>(panel), nullptr); break;
-        case PackedType::int8: kernels.multiply_int8_panel(task, reinterpret_cast<const std::int8_t*>(panel), scale + i * columns); break;
-      }
+      if (panels_.scalar_type() == at::kFloat)
+        kernels.multiply_float32_panel(task, reinterpret_cast<const float*>(panel), nullptr);
+      else if (panels_.scalar_type() == at::kBFloat16)
+        kernels.multiply_bfloat16_panel(task, reinterpret_cast<const Bfloat16Bits*>(panel), nullptr);
+      else
+        kernels.multiply_int8_panel(task, reinterpret_cast<const std::int8_t*>(panel), scale + i * columns);
     }
   });
   return out.narrow(1, 0, out_).to(x.scalar_type()).contiguous();

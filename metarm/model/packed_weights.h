@@ -25,9 +25,8 @@ class PackedMatrix {
   at::Tensor product(const at::Tensor& x) const;
 
  private:
-  PackedType type_;
-  std::int64_t in_, out_;
-  at::Tensor panels_;  // [panels, in, columns]
+  std::int64_t out_;
+  at::Tensor panels_;  // [panels, in, columns], of the packed type
   at::Tensor scale_;   // [panels, columns], of int8
 };
 

@@ -4,12 +4,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <random>
 #include <string>
 #include <vector>
 
 namespace metarm {
+
+extern const CpuKernels kCpuKernelsWide;  // cpu_kernels_wide_test.cpp
+
 namespace {
 
 std::vector<float> normal(std::size_t count, unsigned seed) {
@@ -23,9 +27,16 @@ std::vector<float> normal(std::size_t count, unsigned seed) {
 Bfloat16Bits to_bits(float value) { return {static_cast<std::uint16_t>(__builtin_bit_cast(std::uint32_t, value) >> 16)}; }
 float from_bits(Bfloat16Bits value) { return __builtin_bit_cast(float, static_cast<std::uint32_t>(value.bits) << 16); }
 
-class Kernels : public testing::TestWithParam<int> {
+std::vector<const CpuKernels*> tested_kernels() {
+  const CpuKernelList list = list_cpu_kernels();
+  std::vector<const CpuKernels*> tested(list.kernels, list.kernels + list.count);
+  tested.push_back(&kCpuKernelsWide);
+  return tested;
+}
+
+class Kernels : public testing::TestWithParam<const CpuKernels*> {
  protected:
-  const CpuKernels& all() const { return *list_cpu_kernels().kernels[GetParam()]; }
+  const CpuKernels& all() const { return *GetParam(); }
   const CpuKernelsOf<float>& kernels() const { return all().float32; }
 };
 
@@ -283,9 +294,9 @@ TEST_P(Kernels, RowsTimesPanels) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, Kernels, testing::Range(0, list_cpu_kernels().count), [](const auto& of) {
-  std::string name = list_cpu_kernels().kernels[of.param]->instruction_set;
-  std::erase(name, '-');
+INSTANTIATE_TEST_SUITE_P(InstructionSets, Kernels, testing::ValuesIn(tested_kernels()), [](const auto& of) {
+  std::string name = of.param->instruction_set;
+  std::erase_if(name, [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); });
   return name;
 });
 
