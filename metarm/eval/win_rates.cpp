@@ -106,7 +106,7 @@ std::string to_table(const std::vector<std::pair<std::string, WinRates>>& rows) 
   for (const auto& [name, rates] : rows) width = std::max(width, name.size());
   constexpr std::string_view kRow = "| {:<{}} | {:>12} | {:>19} | {:>19} | {:>19} | {:>20} | {:>7} |";
   std::string table = fmt::format(kRow, "", width, "win/tie/lose", "win % [95 %]", "tie %", "lose %", "win - lose", "prompts");
-  table += fmt::format("\n| {:-<{}} | {:->12} | {:->19} | {:->19} | {:->19} | {:->20} | {:->7} |", "", width, "", "", "", "", "");
+  table += fmt::format("\n| {:-<{}} | {:->12} | {:->19} | {:->19} | {:->19} | {:->20} | {:->7} |", "", width, "", "", "", "", "", "");
   for (const auto& [name, rates] : rows) {
     const std::array<int, 3> whole = whole_percents(rates);
     table += "\n" + fmt::format(kRow, name, width, fmt::format("{}/{}/{}", whole[0], whole[1], whole[2]), percent_with_interval(rates.win),
