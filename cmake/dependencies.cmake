@@ -1,6 +1,7 @@
 find_package(nlohmann_json REQUIRED)
 find_package(fmt REQUIRED)
 find_package(ZLIB REQUIRED)
+find_package(CURL REQUIRED)
 find_package(ICU REQUIRED COMPONENTS uc)
 find_package(tomlplusplus REQUIRED)
 find_package(PkgConfig REQUIRED)

@@ -10,12 +10,13 @@ ALLOWED = {
     "data": "base text",
     "model": "base text data",
     "objectives": "base",
-    "eval": "base text data model objectives",
+    "remote": "base data",
+    "eval": "base text data model objectives remote",
     "train": "base text data model objectives eval",
     "meta": "base text data model objectives eval train",
-    "cli": "base text data model objectives eval train meta",
+    "cli": "base text data model objectives remote eval train meta",
 }
-WITHOUT_TORCH = {"base", "text", "data"}
+WITHOUT_TORCH = {"base", "text", "data", "remote"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 

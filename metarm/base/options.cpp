@@ -253,4 +253,11 @@ Parsed parse_fields(std::string_view where, std::vector<Field>& fields, std::spa
   return Parser(where, fields).run(arguments);
 }
 
+void refuse_given(std::string_view where, const Parsed& parsed, const std::vector<Field>& fields, const std::set<std::string>& but,
+                  std::string_view with) {
+  for (const Field& field : fields)
+    if (parsed.given.contains(field.info.name) && !but.contains(field.info.name))
+      fail_input("{}: --{}: expected it without --{}, got both; it has no effect there", where, field.info.name, with);
+}
+
 }  // namespace metarm

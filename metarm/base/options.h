@@ -69,6 +69,9 @@ struct Parsed {
 // Untyped core: fills `fields` from `--config FILE`, then flags. Input errors: unknown flag or key with "did you mean", wrong type or
 // range, missing required option, an option whose `needs` is off. `where` is the command's name.
 Parsed parse_fields(std::string_view where, std::vector<Field>& fields, std::span<const std::string> arguments);
+// Input error where one of `fields`, other than those named `but`, was given beside --`with`: it has no effect there.
+void refuse_given(std::string_view where, const Parsed& parsed, const std::vector<Field>& fields, const std::set<std::string>& but,
+                  std::string_view with);
 std::string help_text(std::string_view command, std::string_view summary, const std::vector<Field>& fields);
 std::string to_toml(const std::vector<Field>& fields);  // numbers round-trip
 std::string to_markdown(std::string_view command, std::string_view summary, const std::vector<Field>& fields);

@@ -1,4 +1,4 @@
-// The ranks that mpirun or Slurm started this process as one of. The only place that reads the environment.
+// The ranks that mpirun or Slurm started this process as one of. This and api_key.h alone read the environment.
 #pragma once
 
 #include <memory>

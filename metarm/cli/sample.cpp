@@ -1,15 +1,39 @@
 #include <fmt/format.h>
 
 #include "metarm/base/json_lines.h"
+#include "metarm/cli/api_key.h"
 #include "metarm/cli/command.h"
 #include "metarm/model/sampling.h"
+#include "metarm/remote/sampling.h"
 
 namespace metarm {
 
 namespace {
 
-void run_sample(const SampleOptions& options, const Parsed&, Ranks& ranks, Log& log) {
-  const SampleSummary summary = sample_responses(options, ranks, log);
+// A policy is a checkpoint here, or stands behind a server.
+struct SampleCommandOptions : SampleOptions {
+  ServerOptions server;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    SampleOptions::fields(self, visit);
+    ServerOptions::fields(self.server, visit);
+  }
+};
+
+SampleSummary sample_by_server(const SampleCommandOptions& options, const Parsed& parsed, const Ranks& ranks, Log& log) {
+  std::set<std::string> heeded = {"seed", "json", "quiet"};
+  for (const Field& field : list_fields<SampleRequest>(options)) heeded.insert(field.info.name);
+  refuse_given("sample", parsed, list_fields<SampleOptions>(options), heeded, "server");
+  if (ranks.size() > 1) fail_input("sample: --server: expected one process, got {} ranks; --concurrency does it", ranks.size());
+  return sample_from_server(options, make_server(options.server, read_api_key(options.server.api_key_env)),
+                            static_cast<std::uint64_t>(options.common.seed), log);
+}
+
+void run_sample(const SampleCommandOptions& options, const Parsed& parsed, Ranks& ranks, Log& log) {
+  const bool by_server = !options.server.server.empty();
+  if (!by_server && options.model.empty()) fail_input("sample: expected --model or --server, got neither");
+  const SampleSummary summary = by_server ? sample_by_server(options, parsed, ranks, log) : sample_responses(options, ranks, log);
   if (options.common.json)
     print_out(Json{{"prompts", summary.prompts},
                    {"responses", summary.responses},
@@ -27,6 +51,6 @@ void run_sample(const SampleOptions& options, const Parsed&, Ranks& ranks, Log& 
 
 }  // namespace
 
-Command sample_command() { return make_command<SampleOptions, run_sample>("sample", "samples k responses a prompt from a policy"); }
+Command sample_command() { return make_command<SampleCommandOptions, run_sample>("sample", "samples k responses a prompt from a policy"); }
 
 }  // namespace metarm

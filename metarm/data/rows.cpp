@@ -149,6 +149,7 @@ Prompt parse_prompt(const JsonRow& row) {
   else
     fail_input("{}: prompt: expected text or a list of messages, got no such field", where);
   if (is_empty(prompt.prompt)) fail_input("{}: prompt: expected some text, got none", where);
+  prompt.subset = optional_label(row.value, "subset", where);
   prompt.id = optional_label(row.value, "id", where);
   prompt.where = where;
   return prompt;
@@ -177,6 +178,7 @@ ResponseGroup parse_response_group(const JsonRow& row, std::int64_t min_response
   }
   group.policy = optional_label(row.value, "policy", where);
   group.round = optional_round(row.value, where);
+  group.subset = optional_label(row.value, "subset", where);
   group.id = optional_label(row.value, "id", where);
   group.where = where;
   return group;
@@ -188,6 +190,7 @@ Json to_json(const ResponseGroup& group) {
   if (!group.rewards.empty()) row["rewards"] = group.rewards;
   if (!group.policy.empty()) row["policy"] = group.policy;
   if (group.round >= 0) row["round"] = group.round;
+  if (!group.subset.empty()) row["subset"] = group.subset;
   if (!group.id.empty()) row["id"] = group.id;
   return row;
 }

@@ -3,8 +3,8 @@
 //   pair, explicit prompt      prompt, chosen, rejected; optional margin, weight, subset, id
 //   pair, implicit prompt      chosen, rejected (HH-RLHF texts or whole message lists); the same optional fields
 //   pair, summarization        OpenAI's info.{post,title,subreddit}, summaries[2].text, choice, optional worker, extra.confidence
-//   response group             prompt, responses; optional rewards, policy, round, id
-//   prompt                     prompt; optional id
+//   response group             prompt, responses; optional rewards, policy, round, subset, id
+//   prompt                     prompt; optional subset, id
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,7 @@ struct Pair {
 
 struct Prompt {
   Content prompt;
-  std::string id;
+  std::string subset, id;
   std::string where;
 };
 
@@ -45,7 +45,7 @@ struct ResponseGroup {
   Content prompt;
   std::vector<Content> responses;  // at least one; what needs two says so itself
   std::vector<double> rewards;     // empty, or one a response
-  std::string policy, id;
+  std::string policy, subset, id;
   std::int64_t round = -1;  // -1: not given
   std::string where;
 };

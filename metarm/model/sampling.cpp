@@ -52,7 +52,7 @@ class Sampler {
   }
 
   SampleSummary run() {
-    const Rows<Prompt> rows = read_prompts(options_.prompts, options_.skip_bad_rows ? BadRows::skip : BadRows::stop);
+    const Rows<Prompt> rows = read_prompts(options_.prompts, options_.bad_rows());
     log_skipped(rows.report, log_);
     summary_.skipped = rows.report.skipped;
     std::optional<AtomicFile> file;
@@ -150,11 +150,7 @@ class Sampler {
   }
 
   ResponseGroup make_group(const Prompt& row, const TokenIds& prompt, const std::vector<GeneratedResponse>& responses) {
-    ResponseGroup group;
-    group.prompt = row.prompt;
-    group.id = row.id;
-    group.policy = options_.policy;
-    group.round = options_.round;
+    ResponseGroup group = begin_group(options_, row);
     for (const GeneratedResponse& response : responses) {
       group.responses.emplace_back(response_text(prompt, response.tokens));
       summary_.tokens += static_cast<std::int64_t>(response.tokens.size());

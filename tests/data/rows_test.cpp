@@ -81,11 +81,13 @@ TEST(Rows, ImplicitPrompts) {
 
 TEST(Rows, ResponseGroupsRoundTrip) {
   const ResponseGroup group = parse_response_group(
-      row_of(R"({"prompt": "p", "responses": ["a", "b"], "rewards": [1.0, null], "policy": "x", "round": 2, "id": "p7"})"), 2);
+      row_of(R"({"prompt": "p", "responses": ["a", "b"], "rewards": [1.0, null], "policy": "x", "round": 2, "subset": "s", "id": "p7"})"),
+      2);
   EXPECT_EQ(group.rewards[0], 1.0);
   EXPECT_TRUE(std::isnan(group.rewards[1]));
   EXPECT_EQ(group.round, 2);
   EXPECT_EQ(to_json(group)["id"], "p7");
+  EXPECT_EQ(to_json(group)["subset"], "s");
   for (const char* round : {"-1", "1.5", "1e300", "\"2\""})
     EXPECT_THROW(parse_response_group(row_of(fmt::format(R"({{"prompt": "p", "responses": ["a"], "round": {}}})", round).c_str()), 1),
                  Error)
@@ -99,6 +101,7 @@ TEST(Rows, PromptsComeFromPairsAndGroupsToo) {
   EXPECT_EQ(std::get<std::string>(parse_prompt(row_of(R"({"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "c"})")).prompt),
             "\n\nHuman: a\n\nAssistant:");
   EXPECT_EQ(std::get<std::string>(parse_prompt(row_of(R"({"prompt": "p", "responses": ["a"]})")).prompt), "p");
+  EXPECT_EQ(parse_prompt(row_of(R"({"prompt": "p", "subset": "s"})")).subset, "s");
   EXPECT_THROW(parse_prompt(row_of(R"({"prompt": ""})")), Error);
 }
 

@@ -147,5 +147,27 @@ def rows():
     write("rows", "cut", b'{"prompt": "Q", "chos')
 
 
+def completions():
+    choice = {"index": 0, "text": " a", "finish_reason": "stop", "logprobs": None}
+    usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+    answers = {
+        "text": {"id": "x", "object": "text_completion", "choices": [choice | {"index": 1}, choice], "usage": usage},
+        "chat": {"choices": [{"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "length"}], "usage": usage | {"prompt_tokens_details": None}},
+        "no_content": {"choices": [{"message": {"content": None, "tool_calls": []}}]},
+        "huge_counts": {"choices": [choice | {"index": 2**63}], "usage": usage | {"prompt_tokens": 2**64 - 1, "completion_tokens": 1e300}},
+        "error": {"error": {"message": "no\n\u0000 \ud83d\ude00", "type": "BadRequestError", "code": 400}},
+        "old_error": {"object": "error", "message": "m" * 400, "code": 40303},
+        "detail": {"detail": [{"loc": ["body", "n"], "msg": "too large"}]},
+        "wrong_types": {"choices": {"0": choice}, "usage": []},
+    }
+    for name, answer in answers.items():
+        write("completion", name, json.dumps(answer))
+    write("completion", "empty", b"")
+    write("completion", "cut", json.dumps(answers["text"])[:60])
+    write("completion", "page", "<html>\r\n<h1>502 Bad Gateway</h1>")
+    write("completion", "surrogate", b'{"error": {"message": "\\ud800 \xff"}}')
+    write("completion", "deep", "[" * 5000)
+
+
 if __name__ == "__main__":
-    safetensors(), gguf_files(), tokenizers(), rows()
+    safetensors(), gguf_files(), tokenizers(), rows(), completions()

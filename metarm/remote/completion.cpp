@@ -1,0 +1,86 @@
+#include "metarm/remote/completion.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "metarm/base/error.h"
+
+namespace metarm {
+
+namespace {
+
+// A whole number that may be missing or null.
+std::optional<std::int64_t> optional_count(const Json& object, const char* field, const std::string& where) {
+  const auto found = object.find(field);
+  if (found == object.end() || found->is_null()) return std::nullopt;
+  if (!found->is_number_integer() || *found < 0 || *found > std::numeric_limits<std::int32_t>::max())
+    fail_input("{}: {}: expected a whole number of at least 0, got {}", where, field,
+               found->is_number() ? found->dump() : json_type_name(*found));
+  return found->get<std::int64_t>();
+}
+
+std::string optional_text(const Json& object, const char* field, const std::string& where) {
+  const Json& value = require_field(object, field, where);
+  return value.is_null() ? std::string() : text_field(object, field, where);
+}
+
+CompletionChoice parse_choice(const Json& choice, const std::string& where) {
+  if (!choice.is_object()) fail_input("{}: expected an object, got {}", where, json_type_name(choice));
+  CompletionChoice parsed;
+  if (choice.contains("message"))
+    parsed.text = optional_text(choice["message"], "content", where + ": message");
+  else
+    parsed.text = text_field(choice, "text", where);
+  parsed.ended = choice.contains("finish_reason") && optional_text(choice, "finish_reason", where) == "stop";
+  return parsed;
+}
+
+}  // namespace
+
+Request completion_request(const ServerOptions& options, const Content& prompt, const CompletionSettings& settings, std::int64_t n) {
+  Request request;
+  request.body = {{"model", options.server_model},
+                  {"n", n},
+                  {"max_tokens", settings.max_new_tokens},
+                  {"temperature", settings.temperature},
+                  {"top_p", settings.top_p}};
+  if (settings.seed) request.body["seed"] = *settings.seed;
+  if (!settings.stop.empty()) request.body["stop"] = settings.stop;
+  if (!options.strict_openai) {
+    request.body["top_k"] = settings.top_k > 0 ? settings.top_k : -1;  // what all three take for: no bound
+    request.body["min_p"] = 0.0;
+    request.body["repetition_penalty"] = 1.0;
+  }
+  const bool is_text = std::holds_alternative<std::string>(prompt);
+  request.path = is_text ? "/completions" : "/chat/completions";
+  request.body[is_text ? "prompt" : "messages"] = to_json(prompt);
+  return request;
+}
+
+Completion parse_completion(const Json& answer, const std::string& where) {
+  if (answer.is_object() && answer.contains("error") && !answer["error"].is_null())
+    fail_input("{}: expected an answer, got an error {}", where, quote_reason(answer.dump()));
+  const Json& choices = require_field(answer, "choices", where);
+  if (!choices.is_array()) fail_input("{}: choices: expected a list, got {}", where, json_type_name(choices));
+  if (choices.empty()) fail_input("{}: choices: expected at least one, got none", where);
+  std::vector<std::pair<std::int64_t, CompletionChoice>> by_index;
+  for (const Json& choice : choices) {
+    const std::string place = fmt::format("{}: choices[{}]", where, by_index.size());
+    CompletionChoice parsed = parse_choice(choice, place);
+    by_index.emplace_back(optional_count(choice, "index", place).value_or(0), std::move(parsed));
+  }
+  std::ranges::stable_sort(by_index, {}, [](const auto& each) { return each.first; });
+  Completion completion;
+  for (auto& [index, choice] : by_index) completion.choices.push_back(std::move(choice));
+  const auto usage = answer.find("usage");
+  if (usage == answer.end() || usage->is_null()) return completion;
+  if (!usage->is_object()) fail_input("{}: usage: expected an object, got {}", where, json_type_name(*usage));
+  completion.prompt_tokens = optional_count(*usage, "prompt_tokens", where + ": usage").value_or(0);
+  completion.answer_tokens = optional_count(*usage, "completion_tokens", where + ": usage").value_or(0);
+  return completion;
+}
+
+}  // namespace metarm

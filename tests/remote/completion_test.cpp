@@ -1,0 +1,61 @@
+#include "metarm/remote/completion.h"
+
+#include <gtest/gtest.h>
+
+#include "metarm/base/error.h"
+
+namespace metarm {
+namespace {
+
+Completion parse(const char* text) { return parse_completion(Json::parse(text), "url"); }
+
+std::string error_of(const char* text) {
+  try {
+    parse(text);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::input);
+    return error.what();
+  }
+  return "none";
+}
+
+TEST(Completion, BothCalls) {
+  const Completion texts = parse(
+      R"({"choices": [{"index": 1, "text": "b", "finish_reason": "length"}, {"index": 0, "text": "a", "finish_reason": "stop"}],
+          "usage": {"prompt_tokens": 5, "completion_tokens": 7}})");
+  ASSERT_EQ(texts.choices.size(), 2U);
+  EXPECT_EQ(texts.choices[0].text, "a");
+  EXPECT_TRUE(texts.choices[0].ended);
+  EXPECT_EQ(texts.choices[1].text, "b");
+  EXPECT_FALSE(texts.choices[1].ended);
+  EXPECT_EQ(texts.prompt_tokens, 5);
+  EXPECT_EQ(texts.answer_tokens, 7);
+  const Completion chat = parse(R"({"choices": [{"message": {"role": "assistant", "content": "hi"}}, {"message": {"content": null}}]})");
+  EXPECT_EQ(chat.choices[0].text, "hi");
+  EXPECT_EQ(chat.choices[1].text, "");
+  EXPECT_EQ(chat.answer_tokens, 0);
+}
+
+TEST(Completion, WrongTypesAreErrors) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"[]", "url: expected an object with choices, got list"},
+      {"{}", "url: choices: expected a value, got no such field"},
+      {R"({"choices": null})", "url: choices: expected a list, got null"},
+      {R"({"choices": []})", "url: choices: expected at least one, got none"},
+      {R"({"choices": ["a"]})", "url: choices[0]: expected an object, got text"},
+      {R"({"choices": [{"text": "a"}, {"text": 1}]})", "url: choices[1]: text: expected text, got number"},
+      {R"({"choices": [{"message": "a"}]})", "url: choices[0]: message: expected an object with content, got text"},
+      {R"({"choices": [{"message": {"content": []}}]})", "url: choices[0]: message: content: expected text, got list"},
+      {R"({"choices": [{"text": "a", "finish_reason": 3}]})", "url: choices[0]: finish_reason: expected text, got number"},
+      {R"({"choices": [{"text": "a", "index": -1}]})", "url: choices[0]: index: expected a whole number of at least 0, got -1"},
+      {R"({"choices": [{"text": "a", "index": "0"}]})", "url: choices[0]: index: expected a whole number of at least 0, got text"},
+      {R"({"choices": [{"text": "a"}], "usage": 3})", "url: usage: expected an object, got number"},
+      {R"({"choices": [{"text": "a"}], "usage": {"prompt_tokens": 1.5}})",
+       "url: usage: prompt_tokens: expected a whole number of at least 0, got 1.5"},
+      {R"({"error": {"message": "cold"}})", "url: expected an answer, got an error \"cold\""}};
+  for (const auto& [text, message] : cases) EXPECT_EQ(error_of(text), message);
+  EXPECT_EQ(error_of(R"({"choices": [{"text": "a"}], "error": null, "usage": null})"), "none");
+}
+
+}  // namespace
+}  // namespace metarm
