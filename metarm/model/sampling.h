@@ -9,6 +9,7 @@
 #include "metarm/base/log.h"
 #include "metarm/base/ranks.h"
 #include "metarm/data/rows.h"
+#include "metarm/model/checkpoint.h"
 #include "metarm/model/common_options.h"
 
 namespace metarm {
@@ -68,6 +69,9 @@ struct SampleOptions {
     CommonOptions::fields(self.common, visit);
   }
 };
+
+// The tokens that end a response: the tokenizer's, config.json's and generation_config.json's.
+std::vector<TokenId> list_end_tokens(const Tokenizer& tokenizer, const CheckpointConfig& config);
 
 struct SampleSummary {
   std::int64_t prompts = 0, responses = 0, tokens = 0, ended = 0;
