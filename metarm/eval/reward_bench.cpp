@@ -152,7 +152,8 @@ double ties_score(std::span<const BenchmarkItem> items) {
 }
 
 BenchmarkResult benchmark_result(BenchmarkVersion version, std::span<const BenchmarkItem> items) {
-  BenchmarkResult result{.version = version};
+  BenchmarkResult result;
+  result.version = version;
   std::map<std::string, std::vector<BenchmarkItem>> ties;
   for (const BenchmarkItem& item : items) {
     SubsetScore& subset = result.subsets[item.subset];

@@ -47,7 +47,7 @@ BenchmarkItem parse_item(const JsonRow& row, BenchmarkVersion version) {
   BenchmarkItem item;
   item.where = row.where();
   item.subset = text_field(row.value, "subset", item.where);
-  item.id = row.value.value("id", Json());
+  if (row.value.contains("id")) item.id = row.value["id"];
   const Content prompt = parse_content(require_field(row.value, "prompt", item.where), "prompt", item.where);
   if (version == BenchmarkVersion::reward_bench) {
     const auto* messages = std::get_if<Conversation>(&prompt);

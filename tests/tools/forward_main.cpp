@@ -43,7 +43,7 @@ std::vector<GroupLogProbs> group_log_probs(const Model& model, const Json& reque
   std::vector<std::vector<ResponseSequence>> groups;
   for (std::size_t i = 0; i < request["groups"].size(); ++i)
     for (auto& group = groups.emplace_back(); const TokenIds& tokens : request["groups"][i].get<std::vector<TokenIds>>())
-      group.push_back({tokens, request["response_tokens"][i][group.size()]});
+      group.push_back({tokens, request["response_tokens"][i][group.size()].get<std::int64_t>()});
   return sequence_log_probs(model, groups, request["tokens_per_batch"]);
 }
 
