@@ -164,11 +164,13 @@ std::vector<EncodedGroup> Encoder::groups(const std::vector<ResponseGroup>& rows
     ++report_.rows;
     EncodedGroup group{{}, static_cast<std::int64_t>(i)};
     bool too_long = false;
-    for (const Content& response : rows[i].responses) {
-      if (std::optional<TokenIds> tokens = sequence(rows[i].prompt, response, rows[i].where))
+    for (std::size_t place = 0; place < rows[i].responses.size(); ++place) {
+      if (std::optional<TokenIds> tokens = sequence(rows[i].prompt, rows[i].responses[place], rows[i].where)) {
         group.responses.push_back(std::move(*tokens));
-      else
+        group.places.push_back(static_cast<std::int64_t>(place));
+      } else {
         too_long = true;
+      }
     }
     if (too_long) ++report_.too_long;
     if (group.responses.size() >= 2)

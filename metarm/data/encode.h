@@ -44,6 +44,7 @@ struct EncodedPair {
 struct EncodedGroup {
   std::vector<TokenIds> responses;
   std::int64_t row = 0;
+  std::vector<std::int64_t> places = {};  // of each response among the row's
 };
 
 class Encoder {

@@ -1,8 +1,7 @@
 #include "metarm/eval/evaluate.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <limits>
 
 namespace metarm {
 
@@ -66,42 +65,14 @@ std::map<std::string, PairStatistics> statistics_by_subset(std::span<const Pair>
   return statistics;
 }
 
-Json to_json(const PairStatistics& statistics) {
-  Json bins = Json::array();
-  for (const CalibrationBin& bin : statistics.calibration)
-    bins.push_back({{"confidence", bin.mean_confidence}, {"accuracy", bin.accuracy}, {"pairs", bin.pairs}});
-  return {{"pairs", statistics.pairs},
-          {"accuracy", statistics.accuracy},
-          {"accuracy_low", statistics.accuracy_interval.low},
-          {"accuracy_high", statistics.accuracy_interval.high},
-          {"loss", statistics.loss},
-          {"margin", statistics.mean_margin},
-          {"reward_mean", statistics.mean_reward},
-          {"reward_deviation", statistics.reward_deviation},
-          {"calibration_error", statistics.calibration_error},
-          {"calibration", bins}};
-}
-
-Json to_json(const DifferenceStatistics& statistics) {
-  return {{"groups", statistics.groups},           {"mean", statistics.mean},
-          {"variance", statistics.variance},       {"near_ties", statistics.near_ties},
-          {"scaled_mean", statistics.scaled_mean}, {"scaled_variance", statistics.scaled_variance},
-          {"histogram", statistics.histogram}};
-}
-
-std::string to_text(const PairStatistics& s) {
-  return fmt::format(
-      "accuracy {:.3f} [{:.3f}, {:.3f}] on {} pairs, loss {:.3f}, margin {:.3f}, rewards {:.3f} ± {:.3f}, calibration error {:.3f}",
-      s.accuracy, s.accuracy_interval.low, s.accuracy_interval.high, s.pairs, s.loss, s.mean_margin, s.mean_reward, s.reward_deviation,
-      s.calibration_error);
-}
-
-std::string to_text(const DifferenceStatistics& s) {
-  std::string text = fmt::format("reward differences of {} groups: mean {:.3f}, variance {:.3f}", s.groups, s.mean, s.variance);
-  if (!s.histogram.empty())
-    text += fmt::format("; in units of the rewards' deviation on the pairs: mean {:.3f}, variance {:.3f}; near ties {:.1f} %",
-                        s.scaled_mean, s.scaled_variance, 100 * s.near_ties);
-  return text;
+std::vector<std::vector<float>> rewards_by_row(std::span<const ResponseGroup> rows, std::span<const EncodedGroup> groups,
+                                               std::span<const std::vector<float>> rewards) {
+  std::vector<std::vector<float>> by_row;
+  for (const ResponseGroup& row : rows) by_row.emplace_back(row.responses.size(), std::numeric_limits<float>::quiet_NaN());
+  for (std::size_t i = 0; i < groups.size(); ++i)
+    for (std::size_t j = 0; j < rewards[i].size(); ++j)
+      by_row[static_cast<std::size_t>(groups[i].row)][static_cast<std::size_t>(groups[i].places[j])] = rewards[i][j];
+  return by_row;
 }
 
 }  // namespace metarm

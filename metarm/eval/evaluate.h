@@ -1,4 +1,4 @@
-// A reward model's figures on encoded rows.
+// Rewards of encoded rows, by all ranks together.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "metarm/base/json_lines.h"
 #include "metarm/base/ranks.h"
 #include "metarm/data/encode.h"
 #include "metarm/eval/statistics.h"
@@ -34,10 +33,8 @@ std::vector<std::vector<float>> score_responses(Ranks& ranks, const RewardModel&
 std::map<std::string, PairStatistics> statistics_by_subset(std::span<const Pair> rows, std::span<const EncodedPair> pairs,
                                                            std::span<const PairRewards> rewards);
 
-Json to_json(const PairStatistics& statistics);
-Json to_json(const DifferenceStatistics& statistics);
-// Lines for people: "accuracy  0.657 [0.601, 0.708] of 300 pairs" and so on.
-std::string to_text(const PairStatistics& statistics);
-std::string to_text(const DifferenceStatistics& statistics);
+// The same rewards by row and response; NaN for a response that was not scored.
+std::vector<std::vector<float>> rewards_by_row(std::span<const ResponseGroup> rows, std::span<const EncodedGroup> groups,
+                                               std::span<const std::vector<float>> rewards);
 
 }  // namespace metarm

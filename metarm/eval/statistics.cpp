@@ -62,6 +62,8 @@ PairStatistics pair_statistics(std::span<const PairRewards> rewards) {
     const double margin = static_cast<double>(pair.chosen) - pair.rejected;
     right += margin > 0;
     statistics.loss += softplus(-margin) / n;
+    const double surprise = 1.0 / (1.0 + std::exp(margin));
+    statistics.brier += surprise * surprise / n;
     statistics.mean_margin += margin / n;
     statistics.mean_reward += (static_cast<double>(pair.chosen) + pair.rejected) / (2 * n);
     calibration.add(margin);
@@ -76,8 +78,10 @@ PairStatistics pair_statistics(std::span<const PairRewards> rewards) {
   return statistics;
 }
 
-DifferenceStatistics difference_statistics(std::span<const std::vector<float>> group_rewards, double deviation) {
+DifferenceStatistics difference_statistics(std::span<const std::vector<float>> group_rewards, double deviation, double near_tie) {
   DifferenceStatistics statistics;
+  statistics.deviation = deviation;
+  statistics.near_tie = near_tie;
   statistics.histogram.assign(deviation > 0 ? 17 : 0, 0);
   for (const std::vector<float>& rewards : group_rewards) {
     if (rewards.size() < 2) fail_internal("difference_statistics: expected groups of at least two rewards");
@@ -88,8 +92,8 @@ DifferenceStatistics difference_statistics(std::span<const std::vector<float>> g
         statistics.mean += difference / pairs;
         statistics.variance += difference * difference / pairs;
         if (deviation <= 0) continue;
-        statistics.near_ties += (difference < 0.1 * deviation) / pairs;
-        ++statistics.histogram[std::min<std::size_t>(16, static_cast<std::size_t>(difference / deviation * 4))];
+        statistics.near_ties += (difference < near_tie * deviation) / pairs;
+        ++statistics.histogram[std::min<std::size_t>(16, static_cast<std::size_t>(difference / deviation / kHistogramStep))];
       }
     }
     ++statistics.groups;

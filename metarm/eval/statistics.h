@@ -27,7 +27,8 @@ struct PairStatistics {
   std::int64_t pairs = 0;
   double accuracy = 0;  // share with chosen > rejected; ties count as wrong
   Interval accuracy_interval{};
-  double loss = 0;                               // mean of -log sigmoid(chosen - rejected)
+  double loss = 0;                               // mean of -log p, p = sigmoid(chosen - rejected): the pairwise loss and the log loss
+  double brier = 0;                              // mean of (1 - p)^2
   double mean_margin = 0;                        // of chosen - rejected
   double mean_reward = 0, reward_deviation = 0;  // over all rewards; population standard deviation
   double calibration_error =
@@ -41,12 +42,14 @@ struct DifferenceStatistics {
   std::int64_t groups = 0;
   double mean = 0;       // of |difference|
   double variance = 0;   // of the difference with both orders counted, so that its mean is 0: the mean of its square
-  double near_ties = 0;  // share of pairs closer than a tenth of `deviation`
+  double near_ties = 0;  // share of pairs closer than `near_tie` of `deviation`
   // The same in units of `deviation`, so that a mere change of the rewards' scale shows as none.
   double scaled_mean = 0, scaled_variance = 0;
-  std::vector<std::int64_t> histogram;  // of |difference| / deviation in steps of 0.25, the last bin open
+  std::vector<std::int64_t> histogram;  // of |difference| in steps of kHistogramStep deviations, the last bin open
+  double deviation = 0, near_tie = 0;   // as given
 };
+inline constexpr double kHistogramStep = 0.25;
 // `deviation`: the reward model's reward standard deviation on pairs; 0: unknown, the scaled figures stay 0.
-DifferenceStatistics difference_statistics(std::span<const std::vector<float>> group_rewards, double deviation);
+DifferenceStatistics difference_statistics(std::span<const std::vector<float>> group_rewards, double deviation, double near_tie = 0.1);
 
 }  // namespace metarm

@@ -9,13 +9,10 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
-#include "metarm/model/checkpoint.h"
 #include "metarm/model/generate.h"
 #include "metarm/model/matrix_product.h"
 
 namespace metarm {
-
-namespace {
 
 std::vector<TokenId> list_end_tokens(const Tokenizer& tokenizer, const CheckpointConfig& config) {
   std::vector<std::int64_t> ids = config.end_token_ids;
@@ -28,6 +25,8 @@ std::vector<TokenId> list_end_tokens(const Tokenizer& tokenizer, const Checkpoin
     if (id >= 0 && id < config.spec.vocab_size) ends.push_back(static_cast<TokenId>(id));
   return ends;
 }
+
+namespace {
 
 std::optional<std::size_t> find_stop(const std::string& text, const std::vector<std::string>& stops) {
   std::size_t first = std::string::npos;

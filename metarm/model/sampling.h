@@ -9,6 +9,7 @@
 #include "metarm/base/log.h"
 #include "metarm/base/ranks.h"
 #include "metarm/data/sample_request.h"
+#include "metarm/model/checkpoint.h"
 #include "metarm/model/common_options.h"
 
 namespace metarm {
@@ -42,6 +43,9 @@ struct SampleOptions : SampleRequest {
     CommonOptions::fields(self.common, visit);
   }
 };
+
+// The tokens that end a response: the tokenizer's, config.json's and generation_config.json's.
+std::vector<TokenId> list_end_tokens(const Tokenizer& tokenizer, const CheckpointConfig& config);
 
 // Samples and writes the groups to options.output, which appears whole or not at all. All ranks call it and divide the prompts; the first
 // writes.

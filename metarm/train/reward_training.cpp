@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "metarm/eval/evaluate.h"
+#include "metarm/eval/figures.h"
 #include "metarm/train/data_order.h"
 #include "metarm/train/fingerprint.h"
 #include "metarm/train/pairwise_step.h"

@@ -100,6 +100,7 @@ def prepared(tmp_path_factory):
     write_rows(folder / "chat_pairs.jsonl", [{"prompt": [{"role": "user", "content": "Hi"}], "chosen": [{"role": "assistant", "content": "Hello"}], "rejected": [{"role": "assistant", "content": "No"}]}])
     write_rows(folder / "one_response.jsonl", [GROUPS[0], {"prompt": "x", "responses": ["only one"]}])
     write_rows(folder / "equal.jsonl", [PAIRS[0], {"prompt": "a", "chosen": "b", "rejected": "b"}])
+    write_rows(folder / "reward_bench.jsonl", [{"prompt": "Hi", "chosen": "Hello!", "rejected": "No.", "subset": "alpacaeval-easy", "id": 1}])
     write_rows(folder / "no_rejected.jsonl", [{"prompt": "a", "chosen": "b"}])
     write_rows(folder / "null_chosen.jsonl", [PAIRS[0], {"prompt": "a", "chosen": None, "rejected": "b"}])
     write_rows(folder / "no_rejected_later.jsonl", [PAIRS[0], {"prompt": "a", "chosen": "b"}])

@@ -142,6 +142,7 @@ TEST(Encode, GroupsKeepWhatFits) {
   const std::vector<EncodedGroup> groups = encoder.groups({group, lost});
   ASSERT_EQ(groups.size(), 1U);
   EXPECT_EQ(groups[0].responses, (std::vector<TokenIds>{{3, 4}, {3, 5}}));
+  EXPECT_EQ(groups[0].places, (std::vector<std::int64_t>{0, 2}));
   EXPECT_EQ(encoder.report().too_long, 2);
   EXPECT_EQ(encoder.report().small_groups, 1);
 }

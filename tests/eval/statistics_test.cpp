@@ -22,6 +22,8 @@ TEST(PairStatistics, CountsTiesAsWrong) {
   EXPECT_DOUBLE_EQ(statistics.mean_margin, 0.25);
   const auto loss = [](double margin) { return std::log1p(std::exp(-margin)); };
   EXPECT_NEAR(statistics.loss, (loss(1) + loss(0) + loss(-2) + loss(2)) / 4, 1e-12);
+  const auto square = [](double margin) { return std::pow(1 / (1 + std::exp(margin)), 2); };
+  EXPECT_NEAR(statistics.brier, (square(1) + square(0) + square(-2) + square(2)) / 4, 1e-12);
   // Rewards 1 0 0 0 0 2 3 1: mean 7/8, mean square 15/8.
   EXPECT_NEAR(statistics.reward_deviation, std::sqrt(15.0 / 8 - 49.0 / 64), 1e-12);
 }
@@ -42,6 +44,16 @@ TEST(DifferenceStatistics, AveragesWithinThenOverGroups) {
   EXPECT_DOUBLE_EQ(statistics.variance, ((1 + 9 + 4) / 3.0 + 0) / 2);
   EXPECT_DOUBLE_EQ(statistics.near_ties, 0.5);
   EXPECT_DOUBLE_EQ(statistics.scaled_mean, 0.5);
+}
+
+TEST(DifferenceStatistics, NearTiesAreBelowTheirShareOfTheDeviation) {
+  const std::vector<std::vector<float>> groups = {{0, 1, 3}};  // differences 1 2 3
+  EXPECT_DOUBLE_EQ(difference_statistics(groups, 2.0, 0.5).near_ties, 0);
+  EXPECT_NEAR(difference_statistics(groups, 2.0, 0.51).near_ties, 1.0 / 3, 1e-12);
+  EXPECT_NEAR(difference_statistics(groups, 2.0, 1.2).near_ties, 2.0 / 3, 1e-12);
+  const std::vector<std::int64_t> histogram = difference_statistics(groups, 2.0).histogram;  // in steps of half a unit
+  EXPECT_EQ(histogram[2] + histogram[4] + histogram[6], 3);
+  EXPECT_EQ(difference_statistics(groups, 0.01).histogram.back(), 3);
 }
 
 TEST(DifferenceStatistics, ScaleDoesNotChangeTheScaledFigures) {

@@ -112,7 +112,9 @@ def test_scores(tmp_path):
 def test_evaluations(tmp_path):
     save_checkpoint(tmp_path / "rm", "llama", "reward")
     write_data(tmp_path, pairs=40)
-    command = ["eval", "--model", "rm", "--pairs", "pairs.jsonl", "--responses", "groups.jsonl", "--threads", "1", "--quiet"]
+    for seed, name in enumerate(("policy", "start")):
+        save_checkpoint(tmp_path / name, "llama", "causal", seed=seed)
+    command = ["eval", "--model", "rm", "--pairs", "pairs.jsonl", "--responses", "groups.jsonl", "--policy", "policy", "--reference-policy", "start", "--threads", "1", "--quiet"]
     assert run_ranks(4, *command, cwd=tmp_path).stdout == run_metarm(*command, cwd=tmp_path).stdout
 
 

@@ -1,6 +1,7 @@
-// forward MODEL logits|rewards|generate < JSON: runs a checkpoint on groups of token sequences, each group one token tree.
+// forward MODEL logits|rewards|log_probs|generate < JSON: runs a checkpoint on groups of token sequences, each group one token tree.
 //   {"groups": [[[ids...], ...], ...], "tokens_per_batch": 1000}  ->  {"logits": per group, per sequence, per token [V]} or {"rewards": per
 //   group, per sequence}
+//   the same with {"response_tokens": per group, per sequence}  ->  {"log_probs": per group, per sequence, per response token}
 //   {"prompts": [[ids...], ...], "max_new_tokens": 8, "responses": 2, "temperature": 0}  ->  {"tokens": per prompt, per response}
 #include <torch/torch.h>
 
@@ -10,6 +11,7 @@
 #include "metarm/base/error.h"
 #include "metarm/model/checkpoint.h"
 #include "metarm/model/generate.h"
+#include "metarm/model/sequence_log_probs.h"
 
 namespace metarm {
 namespace {
@@ -37,6 +39,14 @@ Json group_logits(const Model& model, const std::vector<TokenIds>& group) {
   return sequences;
 }
 
+std::vector<GroupLogProbs> group_log_probs(const Model& model, const Json& request) {
+  std::vector<std::vector<ResponseSequence>> groups;
+  for (std::size_t i = 0; i < request["groups"].size(); ++i)
+    for (auto& group = groups.emplace_back(); const TokenIds& tokens : request["groups"][i].get<std::vector<TokenIds>>())
+      group.push_back({tokens, request["response_tokens"][i][group.size()].get<std::int64_t>()});
+  return sequence_log_probs(model, groups, request["tokens_per_batch"]);
+}
+
 Json run(const std::string& directory, const std::string& what, const Json& request) {
   const at::NoGradGuard no_grad;
   const std::unique_ptr<Log> log = make_null_log();
@@ -50,6 +60,7 @@ Json run(const std::string& directory, const std::string& what, const Json& requ
     for (const std::vector<TokenIds>& group : request["groups"].get<Groups>()) logits.push_back(group_logits(loaded.model, group));
     return {{"logits", logits}};
   }
+  if (what == "log_probs") return {{"log_probs", group_log_probs(loaded.model, request)}};
   GenerateOptions options;
   options.responses = request["responses"];
   options.max_new_tokens = request["max_new_tokens"];

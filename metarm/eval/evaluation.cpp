@@ -1,0 +1,229 @@
+#include "metarm/eval/evaluation.h"
+
+#include <cmath>
+#include <filesystem>
+
+#include "metarm/base/error.h"
+#include "metarm/base/file.h"
+#include "metarm/eval/evaluate.h"
+#include "metarm/eval/figures.h"
+#include "metarm/eval/reward_bench_files.h"
+#include "metarm/model/open.h"
+
+namespace metarm {
+
+namespace {
+
+void check_options(const EvalOptions& options, const Parsed& parsed) {
+  const bool scores = !options.pairs.empty() || !options.benchmark.empty();
+  if (options.model.empty() && options.policy.empty())
+    fail_input("eval: expected --model with --pairs or --benchmark, or --policy with --reference-policy, got neither");
+  if (!options.model.empty() && !scores) fail_input("eval: --model: expected --pairs or --benchmark with it, got neither");
+  if (!options.policy.empty() && options.responses.empty()) fail_input("eval: --policy: expected --responses that it sampled, got none");
+  if (!options.responses.empty() && options.pairs.empty()) {
+    if (options.policy.empty()) fail_input("eval: --responses: expected --pairs with it, whose rewards give the unit, got none");
+    for (const char* option : {"near-tie", "second-rm", "before"})
+      if (parsed.given.contains(option)) fail_input("eval: --{}: expected --pairs with it, got none; it has no effect so", option);
+  }
+}
+
+void check_any_fits(const char* option, const EvalOptions& options, std::size_t rows, std::size_t fitting) {
+  if (fitting == 0) fail_input("{}: expected rows that fit in --max-length {}, got none of {}", option, options.scoring.max_length, rows);
+}
+
+RowsDone show_progress(Log& log, std::string task, std::size_t total) {
+  return [&log, task = std::move(task), total](std::int64_t done) { log.progress(task, done, static_cast<std::int64_t>(total), ""); };
+}
+
+// Groups with two scored responses at least, without the others.
+std::vector<std::vector<float>> scored_groups(const std::vector<std::vector<float>>& by_row) {
+  std::vector<std::vector<float>> groups;
+  for (std::vector<float> rewards : by_row) {
+    std::erase_if(rewards, [](float reward) { return std::isnan(reward); });
+    if (rewards.size() >= 2) groups.push_back(std::move(rewards));
+  }
+  return groups;
+}
+
+double correlation_with_length(const std::vector<ResponseGroup>& groups, const std::vector<std::vector<float>>& rewards) {
+  std::vector<std::vector<double>> lengths;
+  for (const ResponseGroup& group : groups)
+    for (std::vector<double>& of_group = lengths.emplace_back(); const Content& response : group.responses)
+      of_group.push_back(response_characters(group.prompt, response));
+  return length_correlation(rewards, lengths);
+}
+
+struct ScoredPairs {
+  std::vector<EncodedPair> encoded;
+  std::vector<PairRewards> rewards;  // one an encoded pair
+};
+
+class Evaluator {
+ public:
+  Evaluator(const EvalOptions& options, Ranks& ranks, Log& log) : options_(options), ranks_(ranks), log_(log) {
+    if (!options.pairs.empty()) pairs_ = read_pairs(options.pairs, options.scoring.bad_rows());
+    if (!options.responses.empty())
+      groups_ = read_response_groups(options.responses, options.scoring.bad_rows(), options.pairs.empty() ? 1 : 2);
+    if (!options.benchmark.empty()) benchmark_ = read_benchmark(options.benchmark, options.scoring.bad_rows());
+    for (const BadRowReport* report : {&pairs_.report, &groups_.report, &benchmark_.report}) log_skipped(*report, log);
+  }
+
+  Evaluation run() {
+    std::optional<AtomicDirectory> output;
+    if (!options_.output.empty() && ranks_.first()) output.emplace(options_.output);
+    Evaluation evaluation;
+    evaluation.model = options_.model;
+    GroupScores scores;
+    if (!options_.model.empty()) scores = run_model(evaluation, output ? output->path() : "");
+    if (evaluation.pairs && !options_.responses.empty()) evaluation.responses = evaluate_responses(scores);
+    if (!options_.policy.empty())
+      evaluation.divergence = measure_policy_divergence(options_.policy, options_.reference_policy, groups_.rows, options_.scoring,
+                                                        options_.common, ranks_, log_);
+    if (output) write(evaluation, *output);
+    return evaluation;
+  }
+
+ private:
+  OpenRewardModel open(const std::string& directory) const { return open_reward_model(directory, options_.scoring, options_.common, log_); }
+  std::int64_t tokens() const { return options_.scoring.tokens_per_batch; }
+
+  // The pairs, the groups and the benchmark under --model; of the groups, the rewards.
+  GroupScores run_model(Evaluation& evaluation, const std::string& output) {
+    const OpenRewardModel opened = open(options_.model);
+    Encoder encoder = opened.encoder();
+    GroupScores scores;
+    if (!options_.pairs.empty()) {
+      const ScoredPairs pairs = score_pair_rows(opened, encoder);
+      evaluation.pairs = evaluate_pairs(pairs);
+      scores.deviation = evaluation.pairs->statistics.reward_deviation;
+      if (!options_.responses.empty()) scores.rewards = score_group_rows(opened, encoder);
+    }
+    if (!options_.benchmark.empty()) evaluation.benchmark = run_benchmark(opened, encoder, output);
+    report(encoder);
+    return scores;
+  }
+
+  ScoredPairs score_pair_rows(const OpenRewardModel& opened, Encoder& encoder) const {
+    ScoredPairs pairs{encoder.pairs(pairs_.rows), {}};
+    check_any_fits("--pairs", options_, pairs_.rows.size(), pairs.encoded.size());
+    pairs.rewards = score_pairs(ranks_, opened.loaded.reward_model, pairs.encoded, tokens(),
+                                show_progress(log_, "scoring pairs", pairs.encoded.size()));
+    return pairs;
+  }
+
+  std::vector<std::vector<float>> score_group_rows(const OpenRewardModel& opened, Encoder& encoder) const {
+    const std::vector<EncodedGroup> encoded = encoder.groups(groups_.rows);
+    check_any_fits("--responses", options_, groups_.rows.size(), encoded.size());
+    const auto rewards =
+        score_responses(ranks_, opened.loaded.reward_model, encoded, tokens(), show_progress(log_, "scoring responses", encoded.size()));
+    return rewards_by_row(groups_.rows, encoded, rewards);
+  }
+
+  void report(const Encoder& encoder) const {
+    for (const std::string& note : encoder.report().notes()) log_.info(note);
+  }
+
+  PairEvaluation evaluate_pairs(const ScoredPairs& pairs) const {
+    PairEvaluation evaluation;
+    evaluation.statistics = pair_statistics(pairs.rewards);
+    evaluation.subsets = statistics_by_subset(pairs_.rows, pairs.encoded, pairs.rewards);
+    std::vector<PairLengths> lengths;
+    for (const EncodedPair& pair : pairs.encoded) {
+      const Pair& row = pairs_.rows[static_cast<std::size_t>(pair.row)];
+      lengths.push_back({response_characters(row.prompt, row.chosen), response_characters(row.prompt, row.rejected)});
+    }
+    evaluation.length_bias = length_bias(pairs.rewards, lengths);
+    evaluation.skipped = pairs_.report.skipped;
+    return evaluation;
+  }
+
+  ResponseEvaluation evaluate_responses(const GroupScores& scores) const {
+    ResponseEvaluation evaluation;
+    evaluation.differences = difference_statistics(scored_groups(scores.rewards), scores.deviation, options_.near_tie);
+    evaluation.length_correlation = correlation_with_length(groups_.rows, scores.rewards);
+    evaluation.skipped = groups_.report.skipped;
+    std::optional<std::vector<std::vector<float>>> second;
+    if (!options_.second_rm.empty()) {
+      const OpenRewardModel opened = open(options_.second_rm);
+      Encoder encoder = opened.encoder();
+      second = score_group_rows(opened, encoder);
+      report(encoder);
+      evaluation.agreement = rank_agreement(scores.rewards, *second, static_cast<std::uint64_t>(options_.common.seed));
+    }
+    std::optional<GroupScores> before;
+    if (!options_.before.empty()) {
+      before = scores_before();
+      evaluation.spread_loss = spread_loss(*before, scores);
+    }
+    evaluation.prompts = prompt_rows(groups_.rows, scores, second ? &*second : nullptr, before ? &*before : nullptr);
+    return evaluation;
+  }
+
+  GroupScores scores_before() const {
+    if (!std::filesystem::is_directory(options_.before)) return read_group_scores(options_.before, groups_.rows);
+    const OpenRewardModel opened = open(options_.before);
+    Encoder encoder = opened.encoder();
+    const double deviation = pair_statistics(score_pair_rows(opened, encoder).rewards).reward_deviation;
+    GroupScores scores{score_group_rows(opened, encoder), deviation};
+    report(encoder);
+    return scores;
+  }
+
+  BenchmarkResult run_benchmark(const OpenRewardModel& opened, Encoder& encoder, const std::string& output) {
+    std::vector<BenchmarkItem> items;
+    std::vector<std::vector<TokenIds>> sequences;
+    for (const BenchmarkItem& item : benchmark_.items) {
+      std::vector<TokenIds> of_item;
+      for (const std::string& text : item.texts)
+        if (auto sequence = encoder.sequence(item.prompt, Conversation{{"assistant", text}}, item.where))
+          of_item.push_back(std::move(*sequence));
+      if (of_item.size() < item.texts.size()) continue;
+      items.push_back(item);
+      sequences.push_back(std::move(of_item));
+    }
+    check_any_fits("--benchmark", options_, benchmark_.items.size(), items.size());
+    const auto rewards = score_groups(ranks_, opened.loaded.reward_model, sequences, tokens(),
+                                      show_progress(log_, "scoring the benchmark", sequences.size()));
+    for (std::size_t i = 0; i < items.size(); ++i) items[i].scores = rewards[i];
+    BenchmarkResult result = benchmark_result(benchmark_.version, items);
+    result.left_out = static_cast<std::int64_t>(benchmark_.items.size() - items.size());
+    result.skipped = benchmark_.report.skipped;
+    if (result.left_out > 0)
+      log_.warn(fmt::format("{} rows of the benchmark left out: a response alone is longer than --max-length", result.left_out));
+    if (!output.empty()) {
+      const ChatFormat format = options_.scoring.chat_template;
+      const BenchmarkLabels labels{model_label(options_.model),
+                                   format == ChatFormat::automatic ? "tokenizer" : std::string(enum_name(format))};
+      write_benchmark_files(output, result, items, labels,
+                            [&](const Conversation& conversation) { return opened.chat->render(conversation, false); });
+    }
+    return result;
+  }
+
+  void write(const Evaluation& evaluation, AtomicDirectory& output) const {
+    const std::filesystem::path folder = output.path();
+    write_file((folder / "evaluation.json").string(), to_json(evaluation).dump(2) + "\n");
+    if (evaluation.responses) {
+      AtomicFile file((folder / "prompts.jsonl").string());
+      for (const Json& row : evaluation.responses->prompts) file.write(row.dump() + "\n");
+      file.commit();
+    }
+    output.commit();
+  }
+
+  const EvalOptions& options_;
+  Ranks& ranks_;
+  Log& log_;
+  Rows<Pair> pairs_;
+  Rows<ResponseGroup> groups_;
+  Benchmark benchmark_;
+};
+
+}  // namespace
+
+Evaluation evaluate(const EvalOptions& options, const Parsed& parsed, Ranks& ranks, Log& log) {
+  check_options(options, parsed);
+  return Evaluator(options, ranks, log).run();
+}
+
+}  // namespace metarm
