@@ -8,14 +8,15 @@ ALLOWED = {
     "base": "",
     "text": "base",
     "data": "base text",
+    "report": "base data",
     "model": "base text data",
     "objectives": "base",
     "eval": "base text data model objectives",
     "train": "base text data model objectives eval",
     "meta": "base text data model objectives eval train",
-    "cli": "base text data model objectives eval train meta",
+    "cli": "base text data report model objectives eval train meta",
 }
-WITHOUT_TORCH = {"base", "text", "data"}
+WITHOUT_TORCH = {"base", "text", "data", "report"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 

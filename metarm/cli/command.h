@@ -49,6 +49,7 @@ constexpr Command make_command(const char* name, const char* summary) {
 Command align_command();
 Command convert_command();
 Command eval_command();
+Command report_command();
 Command sample_command();
 Command score_command();
 Command train_command();
