@@ -64,6 +64,16 @@ function(metarm_module name)
   endif()
 endfunction()
 
+# metarm_embed(MODULE FUNCTION FILES...): the files as part of the module, each by its name from `std::string_view FUNCTION(std::string_view name)`.
+function(metarm_embed module function)
+  set(output ${CMAKE_BINARY_DIR}/${module}_${function}.cpp)
+  set(script ${CMAKE_SOURCE_DIR}/cmake/embed_files.cmake)
+  list(JOIN ARGN "," files)
+  add_custom_command(OUTPUT ${output} COMMAND ${CMAKE_COMMAND} -DOUTPUT=${output} -DFUNCTION=${function} -DFILES=${files} -P ${script}
+                     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} DEPENDS ${ARGN} ${script} VERBATIM)
+  target_sources(metarm_${module} PRIVATE ${output})
+endfunction()
+
 function(metarm_program program folder)
   cmake_parse_arguments(arg "TORCH" "" "USES;LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/metarm/${folder}/*.cpp)

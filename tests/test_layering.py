@@ -8,15 +8,16 @@ ALLOWED = {
     "base": "",
     "text": "base",
     "data": "base text",
+    "report": "base data",
     "model": "base text data",
     "objectives": "base",
     "remote": "base data",
     "eval": "base text data model objectives remote",
     "train": "base text data model objectives eval",
     "meta": "base text data model objectives eval train",
-    "cli": "base text data model objectives remote eval train meta",
+    "cli": "base text data remote report model objectives eval train meta",
 }
-WITHOUT_TORCH = {"base", "text", "data", "remote"}
+WITHOUT_TORCH = {"base", "text", "data", "remote", "report"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 

@@ -76,5 +76,6 @@ build/metarm align --model "$WORK/rm" --pairs "$train" --responses "$WORK/respon
 for model in rm aligned; do
   build/metarm eval --model "$WORK/$model" --pairs "$heldout" --responses "$WORK/responses.jsonl" --max-length 512 --json >"$WORK/$model.json"
 done
+build/metarm report "$WORK/rm" "$WORK/aligned" --output "$WORK/report.html" --quiet
 "$PYTHON" tools/compare.py "$WORK/rm.json" "$WORK/aligned.json"
-say "models: $WORK/rm and $WORK/aligned; responses: $WORK/responses.jsonl; figures of each step: $WORK/*/metrics.jsonl"
+say "models: $WORK/rm and $WORK/aligned; responses: $WORK/responses.jsonl; curves: $WORK/report.html"

@@ -6,6 +6,7 @@ BUILD_PACKAGES=(g++ cmake ninja-build ccache pkg-config python3-venv nlohmann-js
   libtomlplusplus-dev libpcre2-dev libicu-dev zlib1g-dev libcurl4-openssl-dev libjemalloc-dev
   libopenmpi-dev openmpi-bin)
 TEST_PACKAGES=(libgtest-dev)
+BROWSER_PACKAGES=(chromium fonts-dejavu-core)
 LINT_PACKAGES=(clang-format-14)
 LLAMA_CPP=llama-cpp-python==0.3.36
 FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev)
@@ -33,6 +34,17 @@ need_packages() {
   "${sudo[@]}" apt-get update -qq
   DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
     fail "apt-get could not install: ${missing[*]}"
+}
+
+# A browser in which tests open the page of a report. Ubuntu has Chromium as a snap alone: there one that is installed is used, or these tests are skipped.
+need_browser() {
+  local name
+  for name in chromium chromium-browser google-chrome; do command -v "$name" >/dev/null && return; done
+  if grep -qx 'ID=debian' /etc/os-release 2>/dev/null; then
+    need_packages "${BROWSER_PACKAGES[@]}"
+  else
+    say "found no Chromium: the page of a report is not tested in a browser"
+  fi
 }
 
 # CUDA torch where there are a GPU and its compiler, else the CPU build, which is a tenth of the size.

@@ -7,6 +7,7 @@ source tools/model.sh
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}  # threads that spin starve each other on a busy machine
 
 need_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+need_browser
 need_test_python
 build_in build
 fetch_model || fail "could not get the language model of the tests; check the network, then call again"

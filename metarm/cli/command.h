@@ -50,6 +50,7 @@ Command align_command();
 Command convert_command();
 Command eval_command();
 Command judge_command();
+Command report_command();
 Command sample_command();
 Command score_command();
 Command train_command();

@@ -15,7 +15,7 @@ PAIRS = [{"prompt": f"Question {i}", "chosen": " Yes.", "rejected": " No."} for 
 PROGRAM = """#!/bin/sh
 echo "$@" >>"$(dirname "$0")/calls"
 while [ $# -gt 0 ]; do
-  [ "$1" = --output ] && case $2 in *.jsonl) echo '{}' >"$2" ;; *) mkdir "$2" || exit 3 ;; esac
+  [ "$1" = --output ] && case $2 in *.jsonl | *.html) echo '{}' >"$2" ;; *) mkdir "$2" || exit 3 ;; esac
   shift
 done
 """

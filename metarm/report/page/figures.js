@@ -1,0 +1,115 @@
+// What the figures are called, and which belong together.
+
+const titleOf = (key) => {
+  const text = key.replaceAll("_", " ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
+};
+
+// Of a round; others follow under their own names. Groups keep the table readable.
+const ROUND_FIGURES = [
+  {
+    title: "Reward model",
+    figures: [
+      ["accuracy", "Accuracy on held-out pairs", "fixed"],
+      ["gold_accuracy", "Agreement with gold on the policy\u2019s responses", "fixed"],
+      ["calibration_error", "Calibration error", "fixed"],
+    ],
+  },
+  {
+    title: "Reward differences between responses",
+    figures: [
+      ["difference_mean", "Mean", "fixed"],
+      ["difference_variance", "Variance", "fixed"],
+      ["difference_mean_scaled", "Mean / deviation", "fixed"],
+      ["difference_variance_scaled", "Variance / deviation squared", "fixed"],
+      ["near_ties", "Near ties", "percent"],
+    ],
+  },
+  {
+    title: "Policy",
+    figures: [
+      ["proxy_reward", "Proxy reward", "fixed"],
+      ["gold_reward", "Gold reward", "fixed"],
+      ["kl", "KL from the reference policy", "fixed"],
+      ["win", "Win", "percent"],
+      ["tie", "Tie", "percent"],
+      ["lose", "Lose", "percent"],
+    ],
+  },
+];
+
+// Of a training's steps, a chart each. A chart's figures, [key, what it is beside the first], share its axis.
+const HELD_OUT = "held out";
+const PANELS = [
+  { title: "Loss", keys: [["loss"], ["eval_loss", HELD_OUT]], note: "Of the step\u2019s rows." },
+  { title: "Accuracy", keys: [["accuracy"], ["eval_accuracy", HELD_OUT]], note: "Share of pairs with the chosen response ahead." },
+  {
+    title: "Difference loss J",
+    keys: [
+      ["j_after", "after"],
+      ["j_before", "before"],
+    ],
+    note: "At the step\u2019s groups, after and before the meta step.",
+  },
+  { title: "Meta step", keys: [["meta_step_ratio"]], note: "Its length relative to the weights\u2019." },
+  { title: "Gradients of J and L", keys: [["meta_cosine"]], note: "The cosine between them." },
+  { title: "Kept share", keys: [["kept_share"]], note: "How much of the meta step bfloat16 kept; 1 is all." },
+  {
+    title: "Reward",
+    keys: [
+      ["proxy_reward", "proxy"],
+      ["gold_reward", "gold"],
+    ],
+    note: "By the reward model under study, and by the gold one.",
+  },
+  { title: "KL", keys: [["kl"]], note: "From the reference policy." },
+  { title: "Entropy", keys: [["entropy"]], note: "Of the policy\u2019s next token." },
+  { title: "Response length", keys: [["response_length"]], note: "Tokens." },
+  { title: "Ended by themselves", keys: [["ended_share"]], note: "Share of responses that came to their end." },
+  { title: "Probe differences: mean", keys: [["probe_difference_mean"]], note: "Of rewards of responses to the probe prompts." },
+  { title: "Probe differences: variance", keys: [["probe_difference_variance"]] },
+  { title: "Margin", keys: [["margin"], ["eval_margin", HELD_OUT]], note: "Mean reward difference, chosen less rejected." },
+  { title: "Pairs a second", keys: [["pairs_per_s"]] },
+];
+
+// Not shown at first: they matter when something is wrong.
+const MORE_PANELS = [
+  { title: "Learning rate", keys: [["learning_rate"]] },
+  { title: "Gradient norm", keys: [["gradient_norm"]], note: "Before clipping." },
+  { title: "Reward deviation", keys: [["eval_reward_deviation"]], note: "On held-out pairs." },
+  { title: "Tokens a second", keys: [["tokens_per_s"]] },
+  { title: "Memory at most", keys: [["peak_memory_bytes"]], kind: "bytes" },
+  { title: "Pairs a step", keys: [["pairs"]] },
+  { title: "Response groups a step", keys: [["groups"]] },
+  { title: "Tokens a step", keys: [["tokens"]] },
+  { title: "Epoch", keys: [["epoch"]] },
+  { title: "Steps left out", keys: [["skipped"]], note: "Their gradient was not finite." },
+];
+
+// Runs that share charts: figures of the same name mean the same in them.
+const RUN_KINDS = [
+  { commands: ["train", "align"], title: "Reward models" },
+  { commands: ["sft"], title: "Supervised fine-tuning" },
+  { commands: ["dpo"], title: "Direct preference optimisation" },
+  { commands: ["ppo"], title: "Policy optimisation" },
+];
+
+function kindsOf(runs) {
+  const kinds = RUN_KINDS.map((kind) => ({ title: kind.title, runs: runs.filter((run) => kind.commands.includes(run.command)) }));
+  const known = RUN_KINDS.flatMap((kind) => kind.commands);
+  const others = [...new Set(runs.map((run) => run.command))].filter((command) => !known.includes(command));
+  for (const command of others)
+    kinds.push({ title: command ? titleOf(command) : "Trainings", runs: runs.filter((run) => run.command === command) });
+  return kinds.filter((kind) => kind.runs.length > 0);
+}
+
+// The charts for these runs: those known, in order, then one for each figure that has no place in one.
+function panelsOf(runs) {
+  const present = new Set(runs.flatMap((run) => Object.keys(run.figures)));
+  const keysOf = (panel) => panel.keys.map(([key]) => key);
+  const taken = new Set([...PANELS, ...MORE_PANELS].flatMap(keysOf));
+  const isEnd = (key) => /_(low|high)$/.test(key) && present.has(key.replace(/_(low|high)$/, ""));
+  const withFigures = (panels) => panels.filter((panel) => keysOf(panel).some((key) => present.has(key)));
+  const others = [...present].filter((key) => !taken.has(key) && !isEnd(key)).map((key) => ({ title: titleOf(key), keys: [[key]] }));
+  return { main: [...withFigures(PANELS), ...others], more: withFigures(MORE_PANELS) };
+}
