@@ -13,9 +13,10 @@ ALLOWED = {
     "eval": "base text data model objectives",
     "train": "base text data model objectives eval",
     "meta": "base text data model objectives eval train",
-    "cli": "base text data model objectives eval train meta",
+    "rounds": "base",
+    "cli": "base text data model objectives eval train meta rounds",
 }
-WITHOUT_TORCH = {"base", "text", "data"}
+WITHOUT_TORCH = {"base", "text", "data", "rounds"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 

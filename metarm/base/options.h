@@ -27,6 +27,8 @@
 #include <variant>
 #include <vector>
 
+#include "metarm/base/config_file.h"
+
 namespace metarm {
 
 struct FieldInfo {
@@ -64,11 +66,16 @@ struct Field {
 struct Parsed {
   std::set<std::string> given;
   bool help = false;
+  std::string config;               // the file, if one was given
+  std::vector<ConfigTable> tables;  // its [[...]], where the options have such
 };
 
 // Untyped core: fills `fields` from `--config FILE`, then flags. Input errors: unknown flag or key with "did you mean", wrong type or
-// range, missing required option, an option whose `needs` is off. `where` is the command's name.
-Parsed parse_fields(std::string_view where, std::vector<Field>& fields, std::span<const std::string> arguments);
+// range, missing required option, an option whose `needs` is off. `where` is the command's name. `tables`: the name of [[...]] that the
+// file may hold; null: none.
+Parsed parse_fields(std::string_view where, std::vector<Field>& fields, std::span<const std::string> arguments,
+                    const char* tables = nullptr);
+Parsed parse_fields(std::string_view where, std::vector<Field>& fields, const ConfigTable& table);  // the same from a table alone
 std::string help_text(std::string_view command, std::string_view summary, const std::vector<Field>& fields);
 std::string to_toml(const std::vector<Field>& fields);  // numbers round-trip
 std::string to_markdown(std::string_view command, std::string_view summary, const std::vector<Field>& fields);
@@ -103,10 +110,13 @@ std::vector<Field> list_fields(const Options& options) {
   return fields;
 }
 
+// Options::kTables, where there is one, names the [[...]] of its file.
 template <class Options>
 Parsed parse_options(std::string_view command, Options& options, std::span<const std::string> arguments) {
   std::vector<Field> fields = list_fields(options);
-  Parsed parsed = parse_fields(command, fields, arguments);
+  const char* tables = nullptr;
+  if constexpr (requires { Options::kTables; }) tables = Options::kTables;
+  Parsed parsed = parse_fields(command, fields, arguments, tables);
   std::size_t index = 0;
   Options::fields(options, [&](auto& value, const FieldInfo&) { detail::from_field_value(value, fields[index++].value); });
   return parsed;
