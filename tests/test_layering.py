@@ -15,9 +15,10 @@ ALLOWED = {
     "eval": "base text data model objectives remote",
     "train": "base text data model objectives eval",
     "meta": "base text data model objectives eval train",
-    "cli": "base text data remote report model objectives eval train meta",
+    "rounds": "base",
+    "cli": "base text data remote report rounds model objectives eval train meta",
 }
-WITHOUT_TORCH = {"base", "text", "data", "remote", "report"}
+WITHOUT_TORCH = {"base", "text", "data", "remote", "report", "rounds"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 

@@ -1,7 +1,6 @@
 #include "metarm/base/options.h"
 
 #include <fmt/ranges.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <charconv>
@@ -9,7 +8,6 @@
 #include <map>
 
 #include "metarm/base/error.h"
-#include "metarm/base/file.h"
 #include "metarm/base/json_lines.h"
 
 namespace metarm {
@@ -116,48 +114,56 @@ void set_from_words(Field& field, const std::vector<std::string>& words, const s
   }
 }
 
+const char* kind_of(const ConfigValue& value) {
+  constexpr const char* kinds[] = {"true or false", "a whole number", "a number", "text", "a list of texts"};
+  return kinds[value.index()];
+}
+
 template <class T>
-T toml_value(const toml::node& node, const std::string& where, std::string_view expected) {
-  const auto value = node.value_exact<T>();
-  if (!value)
-    fail_input("{}: expected {}, got {}", where, expected, toml::impl::node_type_friendly_names[static_cast<std::size_t>(node.type())]);
+const T& value_as(const ConfigEntry& entry, std::string_view expected) {
+  const T* value = std::get_if<T>(&entry.value);
+  if (value == nullptr) fail_input("{}: expected {}, got {}", entry.where, expected, kind_of(entry.value));
   return *value;
 }
 
-// The value that the file's node gives to `field`.
-FieldValue from_toml(const Field& field, const toml::node& node, const std::string& where) {
-  if (std::holds_alternative<bool>(field.value)) return toml_value<bool>(node, where, "true or false");
-  if (std::holds_alternative<std::int64_t>(field.value)) return toml_value<std::int64_t>(node, where, "a whole number");
-  if (std::holds_alternative<double>(field.value))
-    return node.is_integer() ? static_cast<double>(*node.value<std::int64_t>()) : toml_value<double>(node, where, "a number");
-  if (std::holds_alternative<std::string>(field.value)) return toml_value<std::string>(node, where, "text in quotes");
+// The value that a file's entry gives to `field`.
+FieldValue from_config(const Field& field, const ConfigEntry& entry) {
+  if (std::holds_alternative<bool>(field.value)) return value_as<bool>(entry, "true or false");
+  if (std::holds_alternative<std::int64_t>(field.value)) return value_as<std::int64_t>(entry, "a whole number");
+  if (std::holds_alternative<double>(field.value)) {
+    const auto* whole = std::get_if<std::int64_t>(&entry.value);
+    return whole != nullptr ? static_cast<double>(*whole) : value_as<double>(entry, "a number");
+  }
+  if (std::holds_alternative<std::string>(field.value)) return value_as<std::string>(entry, "text in quotes");
   if (const auto* ref = std::get_if<EnumRef>(&field.value)) {
     EnumRef chosen = *ref;
-    chosen.index = enum_index(*ref, toml_value<std::string>(node, where, "text in quotes"), where);
+    chosen.index = enum_index(*ref, value_as<std::string>(entry, "text in quotes"), entry.where);
     return chosen;
   }
-  if (!node.is_array()) fail_input("{}: expected a list of texts, [\"a\", \"b\"]", where);
-  std::vector<std::string> list;
-  for (const toml::node& item : *node.as_array()) list.push_back(toml_value<std::string>(item, where, "a list of texts"));
-  return list;
+  return value_as<std::vector<std::string>>(entry, "a list of texts, [\"a\", \"b\"]");
 }
 
 class Parser {
  public:
-  Parser(std::string_view where, std::vector<Field>& fields) : where_(where), fields_(fields) {}
+  Parser(std::string_view where, std::vector<Field>& fields, const char* tables) : where_(where), fields_(fields), tables_name_(tables) {}
 
   Parsed run(std::span<const std::string> arguments) {
-    if (std::any_of(arguments.begin(), arguments.end(), [](const std::string& a) { return a == "--help" || a == "-h"; })) return {{}, true};
+    if (std::any_of(arguments.begin(), arguments.end(), [](const std::string& a) { return a == "--help" || a == "-h"; }))
+      return {{}, true, {}, {}};
     split(arguments);
     if (const auto config = flags_.extract("config")) read_config(config.mapped().front());
     for (auto& [name, words] : flags_) {
       Field& field = *find(name);
       if (auto* list = std::get_if<std::vector<std::string>>(&field.value)) list->clear();
       set_from_words(field, words, fmt::format("{}: --{}", where_, name));
-      given_.insert(name);
+      parsed_.given.insert(name);
     }
-    check_presence();
-    return {given_, false};
+    return finish();
+  }
+
+  Parsed run(const ConfigTable& table) {
+    take(table);
+    return finish();
   }
 
  private:
@@ -202,41 +208,50 @@ class Parser {
   }
 
   void read_config(const std::string& path) {
-    toml::table table;
-    const std::string text = read_file(path);
-    try {
-      table = toml::parse(std::string_view(text), std::string_view(path));
-    } catch (const toml::parse_error& error) {
-      fail_input("{}:{}: expected TOML, got an error: {}", path, error.source().begin.line, error.description());
+    const ConfigFile file = load_config(path);
+    for (const auto& [name, tables] : file.arrays) {
+      if (tables_name_ == nullptr || name != tables_name_)
+        fail_input("{}: expected options{}, got [[{}]]", tables.front().where,
+                   tables_name_ != nullptr ? fmt::format(" and [[{}]]", tables_name_) : " alone", name);
+      parsed_.tables = tables;
     }
+    parsed_.config = path;
+    take(file.top);
+  }
+
+  void take(const ConfigTable& table) {
     std::vector<std::string> known;
     for (const Field& field : fields_) known.push_back(key_of(field.info.name));
-    for (const auto& [key, node] : table) {
-      const std::string name(key.str()), where = fmt::format("{}:{}: {}", path, key.source().begin.line, name);
-      const auto found = std::find(known.begin(), known.end(), name);
+    for (const ConfigEntry& entry : table.entries) {
+      const auto found = std::find(known.begin(), known.end(), entry.key);
       if (found == known.end())
-        fail_input("{}: expected a known option, got {}; {}", where, name,
-                   did_you_mean(name, known, fmt::format("'metarm {} --help' lists them", where_)));
-      set_from_file(fields_[static_cast<std::size_t>(found - known.begin())], node, where);
+        fail_input("{}: expected a known option, got {}; {}", entry.where, entry.key,
+                   did_you_mean(entry.key, known, fmt::format("'metarm {} --help' lists them", where_)));
+      set_from_entry(fields_[static_cast<std::size_t>(found - known.begin())], entry);
     }
   }
 
   // A key that repeats the default counts as not given: a resolved config lists every option, and must be accepted again.
-  void set_from_file(Field& field, const toml::node& node, const std::string& where) {
-    FieldValue value = from_toml(field, node, where);
+  void set_from_entry(Field& field, const ConfigEntry& entry) {
+    FieldValue value = from_config(field, entry);
     if (same_value(value, field.value)) return;
     if (const auto* whole = std::get_if<std::int64_t>(&value))
-      check_range(field, static_cast<double>(*whole), where, fmt::to_string(*whole));
-    if (const auto* real = std::get_if<double>(&value)) check_range(field, *real, where, fmt::to_string(*real));
+      check_range(field, static_cast<double>(*whole), entry.where, fmt::to_string(*whole));
+    if (const auto* real = std::get_if<double>(&value)) check_range(field, *real, entry.where, fmt::to_string(*real));
     field.value = std::move(value);
-    given_.insert(field.info.name);
+    parsed_.given.insert(field.info.name);
+  }
+
+  Parsed finish() {
+    check_presence();
+    return std::move(parsed_);
   }
 
   void check_presence() {
     for (const Field& field : fields_) {
-      if (field.info.required && !given_.contains(field.info.name))
+      if (field.info.required && !parsed_.given.contains(field.info.name))
         fail_input("{}: --{}: expected a value, got none; {}", where_, field.info.name, field.info.help);
-      if (field.info.needs && given_.contains(field.info.name) && !is_on(find(field.info.needs)->value))
+      if (field.info.needs && parsed_.given.contains(field.info.name) && !is_on(find(field.info.needs)->value))
         fail_input("{}: --{}: expected --{} with it, got it alone; it has no effect so", where_, field.info.name, field.info.needs);
     }
   }
@@ -244,13 +259,18 @@ class Parser {
   std::string where_;
   std::vector<Field>& fields_;
   std::map<std::string, std::vector<std::string>> flags_;
-  std::set<std::string> given_;
+  const char* tables_name_;
+  Parsed parsed_;
 };
 
 }  // namespace
 
-Parsed parse_fields(std::string_view where, std::vector<Field>& fields, std::span<const std::string> arguments) {
-  return Parser(where, fields).run(arguments);
+Parsed parse_fields(std::string_view where, std::vector<Field>& fields, std::span<const std::string> arguments, const char* tables) {
+  return Parser(where, fields, tables).run(arguments);
+}
+
+Parsed parse_fields(std::string_view where, std::vector<Field>& fields, const ConfigTable& table) {
+  return Parser(where, fields, nullptr).run(table);
 }
 
 void refuse_given(std::string_view where, const Parsed& parsed, const std::vector<Field>& fields, const std::set<std::string>& but,

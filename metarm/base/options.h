@@ -27,6 +27,8 @@
 #include <variant>
 #include <vector>
 
+#include "metarm/base/config_file.h"
+
 namespace metarm {
 
 struct FieldInfo {
@@ -64,11 +66,16 @@ struct Field {
 struct Parsed {
   std::set<std::string> given;
   bool help = false;
+  std::string config;               // the file, if one was given
+  std::vector<ConfigTable> tables;  // its [[...]], where the options have such
 };
 
 // Untyped core: fills `fields` from `--config FILE`, then flags. Input errors: unknown flag or key with "did you mean", wrong type or
-// range, missing required option, an option whose `needs` is off. `where` is the command's name.
-Parsed parse_fields(std::string_view where, std::vector<Field>& fields, std::span<const std::string> arguments);
+// range, missing required option, an option whose `needs` is off. `where` is the command's name. `tables`: the name of [[...]] that the
+// file may hold; null: none.
+Parsed parse_fields(std::string_view where, std::vector<Field>& fields, std::span<const std::string> arguments,
+                    const char* tables = nullptr);
+Parsed parse_fields(std::string_view where, std::vector<Field>& fields, const ConfigTable& table);  // the same from a table alone
 // Input error where one of `fields`, other than those named `but`, was given beside --`with`: it has no effect there.
 void refuse_given(std::string_view where, const Parsed& parsed, const std::vector<Field>& fields, const std::set<std::string>& but,
                   std::string_view with);
@@ -106,10 +113,13 @@ std::vector<Field> list_fields(const Options& options) {
   return fields;
 }
 
+// Options::kTables, where there is one, names the [[...]] of its file.
 template <class Options>
 Parsed parse_options(std::string_view command, Options& options, std::span<const std::string> arguments) {
   std::vector<Field> fields = list_fields(options);
-  Parsed parsed = parse_fields(command, fields, arguments);
+  const char* tables = nullptr;
+  if constexpr (requires { Options::kTables; }) tables = Options::kTables;
+  Parsed parsed = parse_fields(command, fields, arguments, tables);
   std::size_t index = 0;
   Options::fields(options, [&](auto& value, const FieldInfo&) { detail::from_field_value(value, fields[index++].value); });
   return parsed;

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "metarm/base/error.h"
 #include "metarm/base/log.h"
@@ -17,7 +18,7 @@ struct Command {
   const char* name;
   const char* summary;
   int (*run)(const Command& command, std::span<const std::string> arguments, Ranks& ranks);  // returns the exit code
-  std::string (*reference)(const Command& command);                                          // its page in docs/reference
+  std::vector<Field> (*fields)();                                                            // its options, with their defaults
 };
 
 void print_out(const std::string& text);  // stdout, with a line end; io error when it cannot be written
@@ -31,7 +32,7 @@ constexpr Command make_command(const char* name, const char* summary) {
             Options options;
             const Parsed parsed = parse_options(command.name, options, arguments);
             if (parsed.help) {
-              print_out(help_text(command.name, command.summary, list_fields(Options{})));
+              print_out(help_text(command.name, command.summary, command.fields()));
               return 0;
             }
             const std::unique_ptr<Log> log = ranks.first() ? make_console_log(options.common.quiet) : make_null_log();
@@ -43,14 +44,17 @@ constexpr Command make_command(const char* name, const char* summary) {
             }
             return 0;
           },
-          [](const Command& command) { return to_markdown(command.name, command.summary, list_fields(Options{})); }};
+          [] { return list_fields(Options{}); }};
 }
+
+std::vector<Command> list_commands();
 
 Command align_command();
 Command convert_command();
 Command eval_command();
 Command judge_command();
 Command report_command();
+Command rounds_command();
 Command sample_command();
 Command score_command();
 Command train_command();

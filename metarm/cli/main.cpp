@@ -33,12 +33,12 @@ void print_out(const std::string& text) {
   if (std::fputs(text.c_str(), stdout) < 0 || std::fputc('\n', stdout) < 0 || std::fflush(stdout) != 0) fail_io("stdout: could not write");
 }
 
-namespace {
-
 std::vector<Command> list_commands() {
-  return {train_command(), align_command(), sample_command(), score_command(),  eval_command(),
-          judge_command(), report_command(), convert_command()};
+  return {train_command(), align_command(),  sample_command(), score_command(),  eval_command(),
+          judge_command(), rounds_command(), report_command(), convert_command()};
 }
+
+namespace {
 
 std::string usage() {
   std::string text = "metarm COMMAND [--config FILE.toml] [flags]; `metarm COMMAND --help` lists a command's flags.\n\n";
@@ -50,7 +50,8 @@ int write_reference(const std::vector<std::string>& arguments) {
   if (arguments.size() != 1) fail_input("reference: expected one directory, got {} arguments", arguments.size());
   std::filesystem::create_directories(arguments[0]);
   for (const Command& command : list_commands())
-    write_file((std::filesystem::path(arguments[0]) / fmt::format("{}.md", command.name)).string(), command.reference(command));
+    write_file((std::filesystem::path(arguments[0]) / fmt::format("{}.md", command.name)).string(),
+               to_markdown(command.name, command.summary, command.fields()));
   return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "metarm/base/options.h"
+#include "metarm/base/output_options.h"
 #include "metarm/data/encode.h"
 #include "metarm/model/reward_model.h"
 #include "metarm/text/chat_template.h"
@@ -31,18 +32,6 @@ template <>
 struct EnumNames<PoolingChoice> {
   static constexpr std::pair<PoolingChoice, const char*> values[] = {
       {PoolingChoice::automatic, "auto"}, {PoolingChoice::last_not_pad, "last-not-pad"}, {PoolingChoice::last, "last"}};
-};
-
-// Every command has these.
-struct OutputOptions {
-  bool json = false;
-  bool quiet = false;
-
-  template <class Self, class Visitor>
-  static void fields(Self& self, Visitor&& visit) {
-    visit(self.json, {.name = "json", .help = "One JSON object on stdout; people's output goes to stderr."});
-    visit(self.quiet, {.name = "quiet", .help = "Warnings and results only."});
-  }
 };
 
 // Every command that computes has these.

@@ -102,6 +102,20 @@ TEST(Options, FileThenFlags) {
   EXPECT_NE(error_of({"--config", folder / "type.toml"}).find("max_length"), std::string::npos);
 }
 
+TEST(Options, TablesOfAFile) {
+  TemporaryFolder folder;
+  write_file(folder / "c.toml", "model = \"m\"\n[[stage]]\nname = \"a\"\n[[stage]]\nname = \"b\"\nlr = 1\n");
+  EXPECT_NE(error_of({"--config", folder / "c.toml"}).find("c.toml:2: expected options alone, got [[stage]]"), std::string::npos);
+  std::vector<Field> fields = list_fields(Example{});
+  const std::vector<std::string> arguments = {"--config", folder / "c.toml"};
+  const Parsed parsed = parse_fields("example", fields, arguments, "stage");
+  ASSERT_EQ(parsed.tables.size(), 2U);
+  EXPECT_EQ(std::get<std::string>(parsed.tables[1].entries[1].value), "b");
+  EXPECT_EQ(parsed.tables[1].where, (folder / "c.toml") + ":4");
+  write_file(folder / "c.toml", "[stage]\nname = \"a\"\n");
+  EXPECT_NE(error_of({"--config", folder / "c.toml"}).find("stage: expected true, false, a number"), std::string::npos);
+}
+
 TEST(Options, ResolvedFileRepeatsTheOptions) {
   TemporaryFolder folder;
   const Example first =

@@ -1,0 +1,170 @@
+#include "metarm/rounds/rounds.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <filesystem>
+#include <sstream>
+#include <utility>
+
+#include "metarm/base/error.h"
+#include "metarm/base/file.h"
+#include "metarm/rounds/child_process.h"
+
+namespace metarm {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// {"a": {"b": 1}} to {"prefix.a.b": 1}: numbers alone.
+void add_figures(const Json& value, const std::string& name, Json& figures) {
+  if (value.is_number()) figures[name] = value;
+  if (value.is_object())
+    for (const auto& [key, inner] : value.items()) add_figures(inner, name + "." + key, figures);
+}
+
+class Rounds {
+ public:
+  Rounds(const RoundsOptions& options, std::vector<Stage> stages, const std::string& program, Log& log)
+      : options_(options), stages_(std::move(stages)), program_(program), log_(log) {
+    models_ = {{"policy", options.policy}, {"rm", options.rm}};
+  }
+
+  // All that can be wrong with the stages' options shows before the first one runs.
+  void check() {
+    const Placeholders models = models_;
+    for (const std::int64_t round : {1, 2}) {
+      begin(round);
+      for (const Stage& stage : stages_) {
+        place(stage);
+        resolved(stage);
+        leave(stage);
+      }
+    }
+    models_ = models;
+  }
+
+  std::vector<Json> run() {
+    std::vector<Json> rows;
+    for (std::int64_t round = 1; round <= options_.rounds; ++round) {
+      begin(round);
+      fs::create_directories(folder_);
+      Json figures = Json::object();
+      for (const Stage& stage : stages_) {
+        place(stage);
+        add_figures(run_stage(stage), stage.name, figures);
+        leave(stage);
+      }
+      rows.push_back({{"round", round}, {"figures", figures}});
+      write_rows(rows);
+    }
+    return rows;
+  }
+
+ private:
+  void begin(std::int64_t round) {
+    round_ = round;
+    folder_ = fs::path(options_.output) / fmt::format("round-{}", round);
+    known_ = models_;
+    known_["initial_policy"] = options_.policy;
+    known_["initial_rm"] = options_.rm;
+    known_["round"] = fmt::to_string(round);
+    std::erase_if(known_, [](const auto& entry) { return entry.second.empty(); });
+  }
+
+  void place(const Stage& stage) { known_["output"] = (folder_ / output_name(stage)).string(); }
+
+  void leave(const Stage& stage) {
+    const std::string output = known_.at("output");
+    known_[stage.makes.empty() ? stage.name : stage.makes] = output;
+    if (!stage.makes.empty()) models_[stage.makes] = known_[stage.name] = output;
+  }
+
+  // What the stage is told, as text: equal texts, equal results.
+  std::string resolved(const Stage& stage) const {
+    if (stage.command.empty()) return fill_in(stage.run, known_, stage.where + ": run", true);
+    return fmt::format("# metarm {}\n{}", stage.command, to_toml(resolve_options(stage, known_, seed(), options_.common.quiet)));
+  }
+  std::int64_t seed() const { return options_.seed + round_ - 1; }
+  std::string file(const Stage& stage, const char* ending) const { return (folder_ / (stage.name + ending)).string(); }
+
+  // Its figures, now or from before.
+  Json run_stage(const Stage& stage) {
+    const std::string done = file(stage, ".done.json"), told = resolved(stage);
+    if (fs::exists(done)) {
+      const Json record = load_json(done);
+      if (record.value("options", "") != told)
+        fail_input(
+            "{}: stage {}: expected the options with which it ran (they are in {}); choose another --output, or remove that file to run it "
+            "again",
+            stage.where, stage.name, done);
+      return record.value("figures", Json::object());
+    }
+    log_.info(fmt::format("round {} of {}: {}", round_, options_.rounds, stage.name));
+    const auto start = std::chrono::steady_clock::now();
+    const Json figures = stage.command.empty() ? run_program(stage, told) : run_command(stage, told);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    write_file(done, Json{{"options", told}, {"figures", figures}, {"seconds", seconds}}.dump(2) + "\n");
+    return figures;
+  }
+
+  Json run_command(const Stage& stage, const std::string& told) {
+    const std::string config = file(stage, ".toml");
+    write_file(config, told);
+    std::vector<std::string> arguments;
+    std::istringstream launcher(options_.launcher);
+    for (std::string word; launcher >> word;) arguments.push_back(word);
+    arguments.insert(arguments.end(), {program_, stage.command, "--config", config});
+    const FinishedProcess finished = run_process(arguments);
+    check_end(stage, finished);
+    return parse_json(finished.standard_out, fmt::format("{}: what metarm {} printed", stage.where, stage.command));
+  }
+
+  // A program of the user's own: figures are the JSON object that it prints, if it prints one.
+  Json run_program(const Stage& stage, const std::string& line) {
+    const FinishedProcess finished = run_process({"/bin/sh", "-c", line});
+    check_end(stage, finished);
+    if (!stage.makes.empty() && !fs::exists(known_.at("output")))
+      fail_input("{}: stage {}: expected it to leave {}, got nothing there", stage.where, stage.name, known_.at("output"));
+    const Json printed = Json::parse(finished.standard_out, nullptr, false);
+    return printed.is_object() ? printed : Json::object();
+  }
+
+  void check_end(const Stage& stage, const FinishedProcess& finished) const {
+    if (finished.exit_code == 0) return;
+    const ErrorKind kind = finished.exit_code == exit_code(ErrorKind::input) ? ErrorKind::input : ErrorKind::io;
+    throw Error(kind,
+                fmt::format("{}: stage {} of round {}: ended with exit code {}; mend what it says above, then the same command goes on",
+                            stage.where, stage.name, round_, finished.exit_code));
+  }
+
+  void write_rows(const std::vector<Json>& rows) const {
+    std::string text;
+    for (const Json& row : rows) text += row.dump() + "\n";
+    write_file((fs::path(options_.output) / "rounds.jsonl").string(), text);
+  }
+
+  const RoundsOptions& options_;
+  const std::vector<Stage> stages_;
+  const std::string& program_;
+  Log& log_;
+  Placeholders models_, known_;
+  std::int64_t round_ = 0;
+  fs::path folder_;
+};
+
+}  // namespace
+
+std::vector<Json> run_rounds(const RoundsOptions& options, const Parsed& parsed, const StageCommands& commands, const std::string& program,
+                             Log& log) {
+  if (parsed.tables.empty()) fail_input("rounds: expected a --config file with [[stage]] tables, got none");
+  const std::string config = read_file(parsed.config);
+  Rounds rounds(options, read_stages(parsed.tables, commands), program, log);
+  rounds.check();
+  fs::create_directories(options.output);
+  write_file((fs::path(options.output) / "config.toml").string(), config);
+  return rounds.run();
+}
+
+}  // namespace metarm
