@@ -13,7 +13,8 @@ ALLOWED = {
     "eval": "base text data model objectives",
     "train": "base text data model objectives eval",
     "meta": "base text data model objectives eval train",
-    "cli": "base text data model objectives eval train meta",
+    "rl": "base text data model objectives eval train",
+    "cli": "base text data model objectives eval train meta rl",
 }
 WITHOUT_TORCH = {"base", "text", "data"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)

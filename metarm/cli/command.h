@@ -48,9 +48,12 @@ constexpr Command make_command(const char* name, const char* summary) {
 
 Command align_command();
 Command convert_command();
+Command dpo_command();
 Command eval_command();
+Command ppo_command();
 Command sample_command();
 Command score_command();
+Command sft_command();
 Command train_command();
 
 }  // namespace metarm

@@ -36,7 +36,8 @@ void print_out(const std::string& text) {
 namespace {
 
 std::vector<Command> list_commands() {
-  return {train_command(), align_command(), sample_command(), score_command(), eval_command(), convert_command()};
+  return {train_command(),  align_command(), sft_command(),  dpo_command(),    ppo_command(),
+          sample_command(), score_command(), eval_command(), convert_command()};
 }
 
 std::string usage() {

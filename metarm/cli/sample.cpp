@@ -8,7 +8,9 @@ namespace metarm {
 
 namespace {
 
-void run_sample(const SampleOptions& options, const Parsed&, Ranks& ranks, Log& log) {
+void run_sample(const SampleOptions& options, const Parsed& parsed, Ranks& ranks, Log& log) {
+  if (options.best_of > 0 && parsed.given.contains("responses"))
+    fail_input("sample: --responses: expected it without --best-of, which says how many are drawn, got both; it has no effect so");
   const SampleSummary summary = sample_responses(options, ranks, log);
   if (options.common.json)
     print_out(Json{{"prompts", summary.prompts},

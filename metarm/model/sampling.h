@@ -24,6 +24,8 @@ struct SampleOptions {
   std::vector<std::string> prompts;
   std::string output;
   std::int64_t responses = 4;
+  std::int64_t best_of = 0;
+  std::string rm;
   std::int64_t max_new_tokens = 128;
   std::int64_t max_prompt_length = 1024;
   double temperature = 1.0;
@@ -47,6 +49,13 @@ struct SampleOptions {
            .required = true});
     visit(self.output, {.name = "output", .help = "Where the response groups go, one a prompt.", .required = true});
     visit(self.responses, {.name = "responses", .help = "Responses a prompt, k. [paper k, TRL num_generations]", .min = 1, .max = 1024});
+    visit(self.best_of,
+          {.name = "best-of",
+           .help = "Draw so many responses a prompt and write the one with the highest reward, and that; 0: write all of --responses.",
+           .min = 0,
+           .max = 1024,
+           .needs = "rm"});
+    visit(self.rm, {.name = "rm", .help = "Reward model for --best-of: a Hugging Face directory or a PEFT adapter's.", .needs = "best-of"});
     visit(self.max_new_tokens, {.name = "max-new-tokens", .help = "Tokens of a response at most.", .min = 1});
     visit(self.max_prompt_length, {.name = "max-prompt-length", .help = "A longer prompt loses its oldest tokens; 0: no limit.", .min = 0});
     visit(self.temperature,
