@@ -15,8 +15,9 @@ ALLOWED = {
     "eval": "base text data model objectives remote",
     "train": "base text data model objectives eval",
     "meta": "base text data model objectives eval train",
+    "rl": "base text data model objectives eval train",
     "rounds": "base",
-    "cli": "base text data remote report rounds model objectives eval train meta",
+    "cli": "base text data remote report rounds model objectives eval train meta rl",
 }
 WITHOUT_TORCH = {"base", "text", "data", "remote", "report", "rounds"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)

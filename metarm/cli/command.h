@@ -51,12 +51,15 @@ std::vector<Command> list_commands();
 
 Command align_command();
 Command convert_command();
+Command dpo_command();
 Command eval_command();
 Command judge_command();
 Command report_command();
 Command rounds_command();
+Command ppo_command();
 Command sample_command();
 Command score_command();
+Command sft_command();
 Command train_command();
 
 }  // namespace metarm

@@ -33,6 +33,8 @@ SampleSummary sample_by_server(const SampleCommandOptions& options, const Parsed
 void run_sample(const SampleCommandOptions& options, const Parsed& parsed, Ranks& ranks, Log& log) {
   const bool by_server = !options.server.server.empty();
   if (!by_server && options.model.empty()) fail_input("sample: expected --model or --server, got neither");
+  if (options.best_of > 0 && parsed.given.contains("responses"))
+    fail_input("sample: --responses: expected it without --best-of, which says how many are drawn, got both; it has no effect so");
   const SampleSummary summary = by_server ? sample_by_server(options, parsed, ranks, log) : sample_responses(options, ranks, log);
   if (options.common.json)
     print_out(Json{{"prompts", summary.prompts},

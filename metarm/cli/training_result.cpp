@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "metarm/cli/command.h"
-#include "metarm/train/reward_training.h"
 
 namespace metarm {
 

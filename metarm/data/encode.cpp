@@ -11,12 +11,6 @@ namespace metarm {
 
 namespace {
 
-// A prompt and its response in one form: both texts, or both messages.
-struct Joined {
-  Content prompt;    // may be empty
-  Content response;  // what follows
-};
-
 Conversation as_conversation(const Content& content, const char* role) {
   if (const auto* conversation = std::get_if<Conversation>(&content)) return *conversation;
   const std::string& text = std::get<std::string>(content);
@@ -26,16 +20,6 @@ Conversation as_conversation(const Content& content, const char* role) {
 bool is_whole_conversation(const Content& response) {
   const auto* conversation = std::get_if<Conversation>(&response);
   return conversation != nullptr && conversation->front().role != "assistant";
-}
-
-Joined join(const std::optional<Content>& prompt, const Content& response) {
-  if (!prompt || is_whole_conversation(response)) {
-    const Content before = implicit_prompt(response);
-    if (const auto* conversation = std::get_if<Conversation>(&response)) return {before, Conversation{conversation->back()}};
-    return {before, std::get<std::string>(response).substr(std::get<std::string>(before).size())};
-  }
-  if (std::holds_alternative<std::string>(*prompt) && std::holds_alternative<std::string>(response)) return {*prompt, response};
-  return {as_conversation(*prompt, "user"), as_conversation(response, "assistant")};
 }
 
 std::size_t common_prefix(const TokenIds& a, const TokenIds& b) {
@@ -58,10 +42,28 @@ std::vector<std::string> EncodeReport::notes(const char* length_option) const {
   note(notes, truncated, fmt::format("sequences longer than {} lost their prompt's oldest tokens", length_option));
   note(notes, too_long, fmt::format("rows hold a response that alone is longer than {}: it was left out, a pair with it", length_option));
   note(notes, small_groups, fmt::format("groups left out: fewer than two of their responses fit into {}", length_option));
+  note(notes, no_response, "responses have no token that a prompt's could predict: they were left out, a pair with them");
   note(notes, no_end, "texts got no end token: the tokenizer names none (eos_token in tokenizer_config.json)");
   note(notes, equal, "pairs left out: chosen and rejected are the same tokens");
   note(notes, doubled_start, "texts had a start token of their own; the tokenizer's second one was dropped");
   return notes;
+}
+
+// A prompt and its response in one form: both texts, or both messages.
+struct Encoder::Joined {
+  Content prompt;    // may be empty
+  Content response;  // what follows
+  const Conversation* messages() const { return std::get_if<Conversation>(&prompt); }
+};
+
+Encoder::Joined Encoder::join(const std::optional<Content>& prompt, const Content& response) {
+  if (!prompt || is_whole_conversation(response)) {
+    const Content before = implicit_prompt(response);
+    if (const auto* conversation = std::get_if<Conversation>(&response)) return {before, Conversation{conversation->back()}};
+    return {before, std::get<std::string>(response).substr(std::get<std::string>(before).size())};
+  }
+  if (std::holds_alternative<std::string>(*prompt) && std::holds_alternative<std::string>(response)) return {*prompt, response};
+  return {as_conversation(*prompt, "user"), as_conversation(response, "assistant")};
 }
 
 Encoder::Encoder(const Tokenizer& tokenizer, const ChatTemplate* chat, std::int64_t max_length)
@@ -85,20 +87,17 @@ TokenIds Encoder::tokens_of_text(const std::string& text, bool count) {
   return tokens;
 }
 
-std::optional<TokenIds> Encoder::sequence(const std::optional<Content>& prompt, const Content& response, const std::string& where) {
-  const Joined joined = join(prompt, response);
-  const auto* messages = std::get_if<Conversation>(&joined.prompt);
+// The tokens of prompt and response, whatever their number.
+TokenIds Encoder::whole(const Joined& joined, const std::string& where) {
   TokenIds tokens;
-  std::string prompt_text;
-  if (messages != nullptr) {
-    Conversation whole = *messages;
+  if (const Conversation* messages = joined.messages()) {
+    Conversation all = *messages;
     const auto& rest = std::get<Conversation>(joined.response);
-    whole.insert(whole.end(), rest.begin(), rest.end());
-    if (whole.empty()) fail_input("{}: expected some text, got none", where);
-    tokens = tokenizer_.encode(render(whole, false, where), false);
+    all.insert(all.end(), rest.begin(), rest.end());
+    if (all.empty()) fail_input("{}: expected some text, got none", where);
+    tokens = tokenizer_.encode(render(all, false, where), false);
   } else {
-    prompt_text = std::get<std::string>(joined.prompt);
-    std::string text = prompt_text + std::get<std::string>(joined.response);
+    std::string text = std::get<std::string>(joined.prompt) + std::get<std::string>(joined.response);
     if (const auto eos = tokenizer_.special().eos) {
       const std::string_view end = tokenizer_.id_to_token(*eos);
       if (!text.ends_with(end)) text += end;
@@ -108,20 +107,47 @@ std::optional<TokenIds> Encoder::sequence(const std::optional<Content>& prompt, 
     tokens = tokens_of_text(text, true);
   }
   if (tokens.empty()) fail_input("{}: expected some text, got none", where);
+  return tokens;
+}
 
-  const std::int64_t length = static_cast<std::int64_t>(tokens.size());
-  if (max_length_ == 0 || length <= max_length_) return tokens;
+// How many of the tokens are the prompt's.
+std::size_t Encoder::prompt_length(const Joined& joined, const TokenIds& tokens, const std::string& where) {
   TokenIds before;
-  if (messages == nullptr)
-    before = tokens_of_text(prompt_text, false);
+  if (const Conversation* messages = joined.messages(); messages == nullptr)
+    before = tokens_of_text(std::get<std::string>(joined.prompt), false);
   else if (!messages->empty())
     before = tokenizer_.encode(render(*messages, true, where), false);
-  const std::size_t excess = static_cast<std::size_t>(length - max_length_);
-  const std::size_t start = starts(tokens.front()) ? 1 : 0;
-  if (common_prefix(before, tokens) < excess + start) return std::nullopt;
+  return common_prefix(before, tokens);
+}
+
+bool Encoder::too_long(const TokenIds& tokens) const { return max_length_ > 0 && static_cast<std::int64_t>(tokens.size()) > max_length_; }
+
+// Drops the prompt's oldest tokens; false where the response alone is too long.
+bool Encoder::shorten(TokenIds& tokens, std::size_t prompt_tokens) {
+  const std::size_t excess = tokens.size() - static_cast<std::size_t>(max_length_), start = starts(tokens.front()) ? 1 : 0;
+  if (prompt_tokens < excess + start) return false;
   drop_oldest(tokens, excess, static_cast<std::ptrdiff_t>(start));
   ++report_.truncated;
+  return true;
+}
+
+std::optional<TokenIds> Encoder::sequence(const std::optional<Content>& prompt, const Content& response, const std::string& where) {
+  const Joined joined = join(prompt, response);
+  TokenIds tokens = whole(joined, where);
+  if (too_long(tokens) && !shorten(tokens, prompt_length(joined, tokens, where))) return std::nullopt;
   return tokens;
+}
+
+std::optional<EncodedResponse> Encoder::response(const std::optional<Content>& prompt, const Content& response, const std::string& where) {
+  const Joined joined = join(prompt, response);
+  EncodedResponse made{whole(joined, where)};
+  const std::size_t before = made.tokens.size(), prompt_tokens = prompt_length(joined, made.tokens, where);
+  if (too_long(made.tokens) && !shorten(made.tokens, prompt_tokens)) return std::nullopt;
+  const std::size_t dropped = before - made.tokens.size();
+  made.begin = std::max<std::int64_t>(static_cast<std::int64_t>(prompt_tokens - dropped), 1);
+  if (made.length() >= 1) return made;
+  ++report_.no_response;
+  return std::nullopt;
 }
 
 TokenIds Encoder::prompt(const Content& prompt, std::int64_t max_prompt_length, const std::string& where) {
@@ -154,6 +180,36 @@ std::vector<EncodedPair> Encoder::pairs(const std::vector<Pair>& rows) {
       ++report_.equal;
     else
       pairs.push_back({std::move(*chosen), std::move(*rejected), row.margin, row.weight, static_cast<std::int64_t>(i)});
+  }
+  return pairs;
+}
+
+std::vector<EncodedResponse> Encoder::responses(const std::optional<Content>& prompt, std::span<const Content> contents,
+                                                const std::string& where) {
+  ++report_.rows;
+  const std::int64_t empty = report_.no_response;
+  std::vector<EncodedResponse> made;
+  for (const Content& content : contents)
+    if (std::optional<EncodedResponse> encoded = response(prompt, content, where)) made.push_back(std::move(*encoded));
+  const auto left_out = static_cast<std::int64_t>(contents.size() - made.size());
+  if (left_out > report_.no_response - empty) ++report_.too_long;
+  return made;
+}
+
+std::vector<EncodedResponsePair> Encoder::response_pairs(const std::vector<Pair>& rows) {
+  std::vector<EncodedResponsePair> pairs;
+  for (const Pair& row : rows) {
+    ++report_.rows;
+    const std::int64_t empty = report_.no_response;
+    std::optional<EncodedResponse> chosen = response(row.prompt, row.chosen, row.where);
+    std::optional<EncodedResponse> rejected = response(row.prompt, row.rejected, row.where);
+    if (report_.no_response > empty) continue;
+    if (!chosen || !rejected)
+      ++report_.too_long;
+    else if (chosen->tokens == rejected->tokens)
+      ++report_.equal;
+    else
+      pairs.push_back({std::move(*chosen), std::move(*rejected), row.margin, row.weight});
   }
   return pairs;
 }

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct EncodeReport {
   std::int64_t too_long = 0;       // rows with a response that alone is longer than max_length: it is left out, a pair with it
   std::int64_t equal = 0;          // pairs left out: both sequences the same after truncation
   std::int64_t small_groups = 0;   // groups left out: fewer than two of their responses fit
+  std::int64_t no_response = 0;    // responses of which no token follows another: left out, a pair with them
   std::int64_t no_end = 0;         // texts that got no end token, since the tokenizer names none
   std::int64_t doubled_start = 0;  // sequences whose doubled start token was dropped
 
@@ -47,6 +49,19 @@ struct EncodedGroup {
   std::vector<std::int64_t> places = {};  // of each response among the row's
 };
 
+// A sequence for a policy, which is trained on the response's tokens alone: those from `begin` on. The first of them is where the sequence
+// first differs from the prompt's own tokens; it follows at least one other, so that it can be predicted.
+struct EncodedResponse {
+  TokenIds tokens;
+  std::int64_t begin = 1;
+  std::int64_t length() const { return static_cast<std::int64_t>(tokens.size()) - begin; }
+};
+
+struct EncodedResponsePair {
+  EncodedResponse chosen, rejected;
+  double margin = 0, weight = 1;
+};
+
 class Encoder {
  public:
   // `chat` may be null: conversations are then an input error that names --chat-template. max_length 0: no limit.
@@ -60,12 +75,23 @@ class Encoder {
   TokenIds prompt(const Content& prompt, std::int64_t max_prompt_length, const std::string& where);
 
   std::vector<EncodedPair> pairs(const std::vector<Pair>& rows);
+  // The responses of one row that fit.
+  std::vector<EncodedResponse> responses(const std::optional<Content>& prompt, std::span<const Content> contents, const std::string& where);
+  std::vector<EncodedResponsePair> response_pairs(const std::vector<Pair>& rows);
   std::vector<EncodedGroup> groups(
       const std::vector<ResponseGroup>& rows);  // a group of which fewer than two sequences are left is left out
 
   const EncodeReport& report() const { return report_; }
 
  private:
+  struct Joined;
+  static Joined join(const std::optional<Content>& prompt, const Content& response);
+  TokenIds whole(const Joined& joined, const std::string& where);
+  std::size_t prompt_length(const Joined& joined, const TokenIds& tokens, const std::string& where);
+  bool shorten(TokenIds& tokens, std::size_t prompt_tokens);
+  bool too_long(const TokenIds& tokens) const;
+  // nullopt also where no token of the response follows another, which is counted.
+  std::optional<EncodedResponse> response(const std::optional<Content>& prompt, const Content& response, const std::string& where);
   std::string render(const Conversation& conversation, bool add_generation_prompt, const std::string& where) const;
   bool starts(TokenId token) const;                              // whether it is a start token
   TokenIds tokens_of_text(const std::string& text, bool count);  // `count`: a dropped start token goes into the report

@@ -184,6 +184,16 @@ ResponseGroup parse_response_group(const JsonRow& row, std::int64_t min_response
   return group;
 }
 
+Text parse_text(const JsonRow& row) {
+  const std::string where = row.where();
+  Text text;
+  if (row.value.contains("prompt")) text.prompt = content_field(row.value, "prompt", where);
+  const char* field = row.value.contains("response") ? "response" : row.value.contains("messages") ? "messages" : "text";
+  text.text = content_field(row.value, field, where);
+  text.where = where;
+  return text;
+}
+
 Json to_json(const ResponseGroup& group) {
   Json row = {{"prompt", to_json(group.prompt)}, {"responses", Json::array()}};
   for (const Content& response : group.responses) row["responses"].push_back(to_json(response));

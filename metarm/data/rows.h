@@ -50,6 +50,13 @@ struct ResponseGroup {
   std::string where;
 };
 
+// A text to score or to learn: `text` or `messages` whole, or a `response` to a `prompt`.
+struct Text {
+  std::optional<Content> prompt;
+  Content text;
+  std::string where;
+};
+
 template <class Row>
 struct Rows {
   std::vector<Row> rows;
@@ -69,6 +76,7 @@ Content implicit_prompt(const Content& whole);
 Pair parse_pair(const JsonRow& row);
 Prompt parse_prompt(const JsonRow& row);
 ResponseGroup parse_response_group(const JsonRow& row, std::int64_t min_responses);
+Text parse_text(const JsonRow& row);  // of kind RowKind::text
 Json to_json(const ResponseGroup& group);
 
 // What a row holds for `score`: the texts to score, and the kind that decides the field the scores go into.

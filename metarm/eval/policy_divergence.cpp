@@ -7,7 +7,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/model/open.h"
-#include "metarm/model/sampling.h"
+#include "metarm/model/response_text.h"
 
 namespace metarm {
 

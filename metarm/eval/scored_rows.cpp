@@ -20,11 +20,6 @@ struct PendingRow {
   std::vector<std::optional<TokenIds>> sequences;
 };
 
-std::optional<Content> optional_content(const Json& row, const char* field, const std::string& where) {
-  if (!row.contains(field)) return std::nullopt;
-  return parse_content(row[field], field, where);
-}
-
 std::vector<std::optional<TokenIds>> encode_row(const JsonRow& row, RowKind kind, Encoder& encoder) {
   const std::string where = row.where();
   switch (kind) {
@@ -39,8 +34,8 @@ std::vector<std::optional<TokenIds>> encode_row(const JsonRow& row, RowKind kind
       return sequences;
     }
     case RowKind::text: {
-      const char* field = row.value.contains("response") ? "response" : row.value.contains("messages") ? "messages" : "text";
-      return {encoder.sequence(optional_content(row.value, "prompt", where), parse_content(row.value.at(field), field, where), where)};
+      const Text text = parse_text(row);
+      return {encoder.sequence(text.prompt, text.text, where)};
     }
   }
   fail_internal("unknown kind of row");

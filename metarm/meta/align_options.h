@@ -48,8 +48,8 @@ struct AlignOptions {
   MetaOrder meta_order = MetaOrder::first;
   std::int64_t meta_batch_size = 8;
   double joint_weight = 0.1;
-  TrainingOptions training;
-  ScoringOptions scoring{.tokens_per_batch = 2048};
+  RewardTrainingOptions training;
+  ScoringOptions scoring{{.tokens_per_batch = 2048}};
   CommonOptions common;
 
   template <class Self, class Visitor>
@@ -75,7 +75,7 @@ struct AlignOptions {
           {.name = "meta-order", .help = "first: the gradient at the shifted weights, as the paper; second: through the meta step."});
     visit(self.meta_batch_size, {.name = "meta-batch-size", .help = "Response groups a step. [paper m]", .min = 1});
     visit(self.joint_weight, {.name = "joint-weight", .help = "Weight of J for --method joint. [lambda]", .min = 0});
-    TrainingOptions::fields(self.training, visit);
+    RewardTrainingOptions::fields(self.training, visit);
     ScoringOptions::fields(self.scoring, visit);
     CommonOptions::fields(self.common, visit);
   }

@@ -11,6 +11,7 @@
 #include "metarm/meta/meta_direction.h"
 #include "metarm/train/data_order.h"
 #include "metarm/train/fingerprint.h"
+#include "metarm/train/pair_data.h"
 #include "metarm/train/pairwise_step.h"
 
 namespace metarm {
@@ -24,21 +25,24 @@ double cosine(const Share& share, const at::Tensor& a, const at::Tensor& b) {
 
 class Alignment {
  public:
-  Alignment(const AlignOptions& options, RewardSetup& setup, std::vector<EncodedGroup> groups)
+  Alignment(const AlignOptions& options, TrainingSetup& setup, const PairData& pairs, std::vector<EncodedGroup> groups)
       : options_(options),
         setup_(setup),
+        pairs_(pairs),
         groups_(std::move(groups)),
         pairwise_(make_pairwise_step(options.training, options.scoring, options.common)),
         difference_{setup, groups_, options.scoring.tokens_per_batch, options.training.gradient_checkpointing},
         share_(setup.share()),
         direction_(options.meta_scale, setup.trainable->master(), share_),
-        pair_order_(static_cast<std::int64_t>(setup.pairs.size()), seed(), "pairs", options.training.shuffle),
+        pair_order_(static_cast<std::int64_t>(pairs.pairs.size()), seed(), "pairs", options.training.shuffle),
         group_order_(static_cast<std::int64_t>(groups_.size()), seed(), "groups", options.training.shuffle) {}
 
   Objective objective() {
-    return {"aligning", pair_order_.steps_per_epoch(options_.training.batch_size),
-            [this](std::int64_t step, at::Tensor& gradient) { return add_gradient(step, gradient); },
-            options_.method == Method::meta ? direction_.state() : NamedTensors{}};
+    Objective made = make_pair_objective("aligning", setup_, pairs_, pair_order_.steps_per_epoch(options_.training.batch_size),
+                                         options_.scoring.tokens_per_batch);
+    made.add_gradient = [this](std::int64_t step, std::int64_t, at::Tensor& gradient) { return add_gradient(step, gradient); };
+    if (options_.method == Method::meta) made.state.tensors = direction_.state();
+    return made;
   }
 
  private:
@@ -55,20 +59,12 @@ class Alignment {
     return figures;
   }
 
-  Json to_figures(const PairwiseFigures& pairwise) const {
-    return {{"loss", pairwise.loss},
-            {"accuracy", pairwise.accuracy},
-            {"margin", pairwise.margin},
-            {"pairs", pairwise.pairs},
-            {"tokens", pairwise.tokens}};
-  }
-
   // joint and none: both gradients at θ.
   Json add_plain(std::int64_t step, const std::vector<std::int64_t>& pairs, const std::vector<std::int64_t>& groups, at::Tensor& gradient) {
     setup_.trainable->load_compute();
     GradientSum sum(setup_.ranks, *setup_.trainable, gradient);
     const double j = options_.method == Method::joint ? difference_.backward(groups, -options_.joint_weight) : difference_.value(groups);
-    Json figures = to_figures(pairwise_.backward(setup_, pairs, step, sum));
+    Json figures = to_json(pairwise_.backward(setup_, pairs_.pairs, pairs, step, sum));
     figures["j_before"] = j;
     return figures;
   }
@@ -85,7 +81,7 @@ class Alignment {
     const double scale = options_.meta_lr * direction.factor;
     const double kept = trainable.load_compute_shifted(share_.whole(direction.vector), scale, Rounding::stochastic, rounding_seed(step));
     GradientSum sum(setup_.ranks, trainable, gradient);
-    Json figures = to_figures(pairwise_.backward(setup_, pairs, step, sum));
+    Json figures = to_json(pairwise_.backward(setup_, pairs_.pairs, pairs, step, sum));
     figures["j_before"] = j_before;
     figures["j_after"] = difference_.value(groups);
     figures["kept_share"] = kept;
@@ -102,7 +98,8 @@ class Alignment {
   }
 
   const AlignOptions& options_;
-  RewardSetup& setup_;
+  TrainingSetup& setup_;
+  const PairData& pairs_;
   std::vector<EncodedGroup> groups_;
   PairwiseStep pairwise_;
   DifferenceStep difference_;
@@ -120,10 +117,10 @@ void check_options(const AlignOptions& options, const Parsed& parsed) {
     fail_input("align: --joint-weight: expected --method joint with it, got {}", enum_name(options.method));
 }
 
-std::vector<EncodedGroup> load_groups(const AlignOptions& options, const RewardSetup& setup, Log& log) {
+std::vector<EncodedGroup> load_groups(const AlignOptions& options, const TrainingSetup& setup, Log& log) {
   const Rows<ResponseGroup> rows = read_response_groups(options.responses, options.scoring.bad_rows(), 2);
   log_skipped(rows.report, log);
-  Encoder encoder(*setup.tokenizer, setup.chat ? &*setup.chat : nullptr, options.scoring.max_length);
+  Encoder encoder = setup.encoder(options.scoring.max_length);
   std::vector<EncodedGroup> groups = encoder.groups(rows.rows);
   for (const std::string& note : encoder.report().notes()) log.info(note);
   if (groups.empty())
@@ -140,12 +137,13 @@ std::optional<TrainingSummary> align_reward_model(const AlignOptions& given, con
   options.common = resolve_for_training(given.common);
   RunDirectory run(options.output, "align", list_fields(options), options.training.resume, ranks.first());
   if (run.finished()) return std::nullopt;
-  RewardSetup setup = make_reward_setup({options.model, options.pairs, MissingHead::fail, options.method == Method::meta}, options.training,
-                                        options.scoring, options.common, ranks, log);
+  TrainingSetup setup(options.model, options.scoring, options.common, ranks);
+  const PairData pairs = load_pair_data(setup, options.pairs, options.training.eval_pairs, options.scoring, log);
+  setup.load_as_reward_model(MissingHead::fail, options.method == Method::meta, options.training, options.scoring, log);
   std::vector<EncodedGroup> groups = load_groups(options, setup, log);
-  run.expect_data({{"pairs", fingerprint(setup.pairs)}, {"eval_pairs", fingerprint(setup.eval_pairs)}, {"responses", fingerprint(groups)}});
-  Alignment alignment(options, setup, std::move(groups));
-  return run_training(setup, alignment.objective(), options.training, options.scoring, run, log);
+  run.expect_data({{"pairs", fingerprint(pairs.pairs)}, {"eval_pairs", fingerprint(pairs.held_out)}, {"responses", fingerprint(groups)}});
+  Alignment alignment(options, setup, pairs, std::move(groups));
+  return run_training(setup, alignment.objective(), options.training, run, log);
 }
 
 }  // namespace metarm

@@ -9,12 +9,12 @@
 #include <vector>
 
 #include "metarm/train/gradient_sum.h"
-#include "metarm/train/reward_setup.h"
+#include "metarm/train/training_setup.h"
 
 namespace metarm {
 
 struct DifferenceStep {
-  const RewardSetup& setup;
+  const TrainingSetup& setup;
   const std::vector<EncodedGroup>& groups;
   std::int64_t tokens_per_batch = 2048;
   bool gradient_checkpointing = false;

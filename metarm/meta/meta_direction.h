@@ -14,7 +14,7 @@
 #include <cstdint>
 
 #include "metarm/meta/align_options.h"
-#include "metarm/train/reward_setup.h"
+#include "metarm/train/training_setup.h"
 
 namespace metarm {
 

@@ -58,6 +58,7 @@ struct LoadedLanguageModel {
   Model model;
   CheckpointConfig config;
 };
+// The same for a policy; an adapter's directory is its base with the adapter merged.
 LoadedLanguageModel load_language_model(const std::string& directory, at::ScalarType dtype, at::Device device, Log& log);
 
 enum class SaveDType { float32, bfloat16, float16 };
@@ -74,5 +75,8 @@ void warn_about_pad(const LoadedRewardModel& loaded, const Tokenizer& tokenizer,
 // same: config.json, model.safetensors (shards of up to 5 GB), and the tokenizer's files copied from `config.tokenizer_directory`.
 // `directory` must exist; weights are any float type, and finite in `dtype` (else an input error). The pad token is that of `reward_model`.
 void save_reward_model(const std::string& directory, const RewardModel& reward_model, const CheckpointConfig& config, SaveDType dtype);
+// The same for a language model, that `transformers` loads as *ForCausalLM with the same logits; with generation_config.json, where the
+// checkpoint has one.
+void save_language_model(const std::string& directory, const Model& model, const CheckpointConfig& config, SaveDType dtype);
 
 }  // namespace metarm

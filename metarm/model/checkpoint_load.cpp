@@ -130,7 +130,7 @@ void untie_where_they_differ(ModelSpec& spec, const TensorFiles& files) {
 LoadedRewardModel load_reward_model(const std::string& directory, at::ScalarType dtype, at::Device device, MissingHead missing_head,
                                     std::uint64_t seed, std::optional<Pooling> pooling, Log& log) {
   const at::NoGradGuard no_grad;
-  if (is_adapter(directory)) return load_adapter(directory, dtype, device, pooling, log);
+  if (is_adapter(directory)) return load_reward_adapter(directory, dtype, device, pooling, log);
   LoadedRewardModel loaded;
   loaded.config = load_checkpoint_config(directory);
   CheckpointConfig& config = loaded.config;
@@ -167,8 +167,9 @@ void warn_about_pad(const LoadedRewardModel& loaded, const Tokenizer& tokenizer,
                   loaded.config.directory, *reward_model.pad_token_id));
 }
 
-LoadedLanguageModel load_language_model(const std::string& directory, at::ScalarType dtype, at::Device device, Log&) {
+LoadedLanguageModel load_language_model(const std::string& directory, at::ScalarType dtype, at::Device device, Log& log) {
   const at::NoGradGuard no_grad;
+  if (is_adapter(directory)) return load_language_adapter(directory, dtype, device, log);
   LoadedLanguageModel loaded;
   loaded.config = load_checkpoint_config(directory);
   if (loaded.config.head != HeadKind::language_model)

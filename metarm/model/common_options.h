@@ -53,12 +53,11 @@ struct CommonOptions : OutputOptions {
   }
 };
 
-// How rows become token sequences and rewards, for every command that scores.
-struct ScoringOptions {
+// How rows become token sequences, for every command that reads some.
+struct SequenceOptions {
   std::int64_t max_length = 1024;
   std::int64_t tokens_per_batch = 8192;
   ChatFormat chat_template = ChatFormat::automatic;
-  PoolingChoice pooling = PoolingChoice::automatic;
   bool skip_bad_rows = false;
 
   template <class Self, class Visitor>
@@ -71,13 +70,24 @@ struct ScoringOptions {
         self.tokens_per_batch,
         {.name = "tokens-per-batch", .help = "Memory bound: tokens of one forward pass. Never changes results beyond rounding.", .min = 1});
     visit(self.chat_template, {.name = "chat-template", .help = "How conversations become text; auto: as the checkpoint says."});
-    visit(self.pooling, {.name = "pooling",
-                         .help = "The token that carries the reward; auto: as the checkpoint was trained, else the last that is not "
-                                 "padding, as transformers; last: the true last, as OpenRLHF, vLLM and SGLang."});
     visit(self.skip_bad_rows, {.name = "skip-bad-rows", .help = "Count and report malformed rows instead of stopping at the first."});
   }
 
   BadRows bad_rows() const { return skip_bad_rows ? BadRows::skip : BadRows::stop; }
+};
+
+// How sequences become rewards, too, for every command that scores.
+struct ScoringOptions : SequenceOptions {
+  PoolingChoice pooling = PoolingChoice::automatic;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    SequenceOptions::fields(self, visit);
+    visit(self.pooling, {.name = "pooling",
+                         .help = "The token that carries the reward; auto: as the checkpoint was trained, else the last that is not "
+                                 "padding, as transformers; last: the true last, as OpenRLHF, vLLM and SGLang."});
+  }
+
   std::optional<Pooling> fixed_pooling() const;
 };
 

@@ -17,7 +17,8 @@ void multiply_panel(const PanelTask& task, const Weight* panel, const float* sca
     const std::int64_t depth = k + kPanelDepth < task.depth ? kPanelDepth : task.depth - k;
     const auto multiply_part = [&](const auto* part) {
       using Part = std::remove_cvref_t<decltype(*part)>;
-      multiply_of(ProductOf<Part>{task.rows, kColumns, depth, task.x + k, task.x_stride, 1, part, kColumns, task.out, task.out_stride, k > 0});
+      multiply_of(
+          ProductOf<Part>{task.rows, kColumns, depth, task.x + k, task.x_stride, 1, part, kColumns, task.out, task.out_stride, k > 0});
     };
     if (std::is_same_v<Weight, float> || task.rows <= kTileRows) {
       multiply_part(panel + k * kColumns);

@@ -126,8 +126,8 @@ at::Tensor DecodeCache::attend_branches(std::int64_t layer, std::span<const Grow
 // query [.., Q, E], key [.., E, K], value [.., K, E], visible [.., Q or 1, K] -> outputs [.., Q, E] and log-sums [.., Q].
 DecodeCache::Part DecodeCache::attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                                       const at::Tensor& visible) const {
-  const at::Tensor logits = attention_logits(spec_, query.to(key.scalar_type()), key)
-                                .masked_fill(visible.logical_not(), -std::numeric_limits<float>::infinity());
+  const at::Tensor logits =
+      attention_logits(spec_, query.to(key.scalar_type()), key).masked_fill(visible.logical_not(), -std::numeric_limits<float>::infinity());
   const at::Tensor shares = at::softmax(logits, -1).nan_to_num(0);  // a window may hide a whole prompt
   return {at::matmul(shares.to(value.scalar_type()), value).to(at::kFloat), at::logsumexp(logits, -1)};
 }

@@ -8,6 +8,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/model/decode_cache.h"
+#include "metarm/model/matrix_product.h"
 
 namespace metarm {
 
@@ -120,11 +121,15 @@ class Generation {
     at::parallel_for(0, static_cast<std::int64_t>(choices.size()), 1, [&](std::int64_t from, std::int64_t to) {
       for (std::int64_t i = from; i < to; ++i) {
         const auto& [branch, row] = choices[static_cast<std::size_t>(i)];
-        TokenIds& tokens = response(branch).tokens;
+        GeneratedResponse& generated = response(branch);
+        TokenIds& tokens = generated.tokens;
+        const std::span<const float> logit_V(data + static_cast<std::size_t>(row) * vocab, vocab);
         const std::uint64_t of_response =
             derive_seed(options_.seed, "sample", options_.first_prompt + branch.prompt, static_cast<std::uint64_t>(branch.response));
         RandomStream random(of_response, "token", tokens.size());
-        tokens.push_back(sample_token({data + static_cast<std::size_t>(row) * vocab, vocab}, options_.sampling, random));
+        tokens.push_back(sample_token(logit_V, options_.sampling, random));
+        if (options_.log_probs)
+          generated.log_probs.push_back(static_cast<float>(token_log_prob(logit_V, tokens.back(), options_.sampling.temperature)));
       }
     });
     tokens_ += static_cast<std::int64_t>(choices.size());
@@ -173,6 +178,15 @@ class Generation {
 };
 
 }  // namespace
+
+void pack_for_generation(Model& model, bool int8) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor& embedding = model.weights.at(Slot::token_embedding);
+  const bool is_bfloat16 = embedding.scalar_type() == at::kBFloat16;
+  if (!embedding.is_cpu() || (is_bfloat16 && multiplies_bfloat16() && !int8)) return;
+  const PackedType type = int8 ? PackedType::int8 : is_bfloat16 ? PackedType::bfloat16 : PackedType::float32;
+  model.packed = std::make_shared<const PackedWeights>(model.weights, model.spec.tied_embeddings, type);
+}
 
 std::vector<std::vector<GeneratedResponse>> generate(const Model& model, std::span<const TokenIds> prompts, const GenerateOptions& options,
                                                      const std::function<void(std::int64_t, std::int64_t)>& progress) {

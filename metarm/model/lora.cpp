@@ -49,46 +49,46 @@ Lora make_lora(const ModelSpec& spec, const LoraOptions& options) {
   return lora;
 }
 
-FlatTensors make_lora_tensors(const Lora& lora, const at::Tensor& initial_head, std::uint64_t seed) {
+FlatTensors make_lora_tensors(const Lora& lora, const at::Tensor& initial_head, at::Device device, std::uint64_t seed) {
   std::vector<TensorInfo> infos;
   for (const LoraModule& module : lora.modules) {
     infos.push_back({module.name + ".lora_A.weight", {lora.options.rank, module.in}, true});
     infos.push_back({module.name + ".lora_B.weight", {module.out, lora.options.rank}, true});
   }
-  const std::size_t head = infos.size();
-  infos.push_back({"score.weight", initial_head.sizes().vec(), true});
-  FlatTensors tensors(std::move(infos), at::kFloat, initial_head.device());
+  if (initial_head.defined()) infos.push_back({"score.weight", initial_head.sizes().vec(), true});
+  FlatTensors tensors(std::move(infos), at::kFloat, device);
   for (std::size_t i = 0; i < lora.modules.size(); ++i) {
     at::Generator generator = at::detail::createCPUGenerator(derive_seed(seed, "lora", i));
     const double bound = 1.0 / std::sqrt(static_cast<double>(lora.modules[i].in));
     tensors.tensor(2 * i).copy_(at::empty({lora.options.rank, lora.modules[i].in}, at::kFloat).uniform_(-bound, bound, generator));
   }
-  tensors.tensor(head).copy_(initial_head);
+  if (initial_head.defined()) tensors.tensor(tensors.size() - 1).copy_(initial_head);
   return tensors;
 }
 
-void attach_lora(RewardModel& reward_model, const Lora& lora, const std::vector<at::Tensor>& tensors) {
-  if (tensors.size() != 2 * lora.modules.size() + 1)
-    fail_internal("attach_lora: expected {} tensors, got {}", 2 * lora.modules.size() + 1, tensors.size());
-  reward_model.model.updates.clear();
+void attach_lora(Model& model, const Lora& lora, const std::vector<at::Tensor>& tensors) {
+  const bool has_head = model.weights.at(Slot::score).defined();
+  const std::size_t expected = 2 * lora.modules.size() + (has_head ? 1 : 0);
+  if (tensors.size() != expected) fail_internal("attach_lora: expected {} tensors, got {}", expected, tensors.size());
+  model.updates.clear();
   for (std::size_t i = 0; i < lora.modules.size(); ++i) {
     const TensorName& weight = lora.modules[i].weight;
-    reward_model.model.updates.push_back(
+    model.updates.push_back(
         {weight.slot, weight.layer, weight.row_begin, weight.row_end, lora.scale(), tensors[2 * i], tensors[2 * i + 1]});
   }
-  reward_model.model.weights.set(Slot::score, 0, tensors.back());
+  if (has_head) model.weights.set(Slot::score, 0, tensors.back());
 }
 
-void merge_lora(RewardModel& reward_model, const Lora& lora, const std::vector<at::Tensor>& tensors) {
+void merge_lora(Model& model, const Lora& lora, const std::vector<at::Tensor>& tensors) {
   const at::NoGradGuard no_grad;
-  Model& model = reward_model.model;
   at::Tensor head = model.weights.at(Slot::score);  // in the storage, which training takes its weights from
-  attach_lora(reward_model, lora, tensors);
+  attach_lora(model, lora, tensors);
   for (const LowRankUpdate& update : model.updates) {
     at::Tensor rows = model.weights.at(update.slot, update.layer).slice(0, update.row_begin, update.row_end);
     rows.copy_(rows.to(at::kFloat) + at::mm(update.b.to(at::kFloat), update.a.to(at::kFloat)) * update.scale);
   }
   model.updates.clear();
+  if (!head.defined()) return;
   head.copy_(tensors.back());
   model.weights.set(Slot::score, 0, head);
 }

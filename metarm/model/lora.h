@@ -1,5 +1,5 @@
-// LoRA (arXiv 2106.09685): frozen weights W plus scale · B A of a small rank, with scale = alpha / rank. The reward head is trained whole
-// beside it. Adapters are written in PEFT's format.
+// LoRA (arXiv 2106.09685): frozen weights W plus scale · B A of a small rank, with scale = alpha / rank. A reward model's head is trained
+// whole beside it. Adapters are written in PEFT's format.
 #pragma once
 
 #include <cstdint>
@@ -33,26 +33,29 @@ struct Lora {
 // Input error for a target that names no linear layer, listing those there are.
 Lora make_lora(const ModelSpec& spec, const LoraOptions& options);
 
-// The trainable tensors, float32: lora_A [rank, in] uniform in ±1/sqrt(in) (seeded) and lora_B [out, rank] zero for each module, then the
-// reward head, which begins as `head`; on its device.
-FlatTensors make_lora_tensors(const Lora& lora, const at::Tensor& head, std::uint64_t seed);
-// Makes the reward model compute with `tensors` (in the order of make_lora_tensors) over its own weights.
-void attach_lora(RewardModel& reward_model, const Lora& lora, const std::vector<at::Tensor>& tensors);
+// The trainable tensors, float32: lora_A [rank, in] uniform in ±1/sqrt(in) (seeded) and lora_B [out, rank] zero for each module, then a
+// reward model's head, which begins as `head` (undefined: a language model).
+FlatTensors make_lora_tensors(const Lora& lora, const at::Tensor& head, at::Device device, std::uint64_t seed);
+// Makes the model compute with `tensors` (in the order of make_lora_tensors) over its own weights.
+void attach_lora(Model& model, const Lora& lora, const std::vector<at::Tensor>& tensors);
 // Adds the updates of `tensors` to the weights and puts their head in its place: as attach_lora, for good.
-void merge_lora(RewardModel& reward_model, const Lora& lora, const std::vector<at::Tensor>& tensors);
+void merge_lora(Model& model, const Lora& lora, const std::vector<at::Tensor>& tensors);
 
-// Input error where a base cannot carry an adapter: it is one itself, its head has a bias, or its new reward model needs a token that the
-// vocabulary lacks. Warns where PEFT, which knows the base's config.json only, will read rewards at another token.
+// Input error where a base cannot carry an adapter: it is one itself, or of a reward model, its head has a bias, or it needs a token that
+// the vocabulary lacks. Warns where PEFT, which knows the base's config.json only, will read rewards at another token.
+void check_adapter_base(const std::string& directory);
 void check_adapter_base(const std::string& directory, const LoadedRewardModel& base, Log& log);
-// adapter_config.json and adapter_model.safetensors, with the tokenizer's files. `reward_model` has the adapters attached.
-void save_adapter(const std::string& directory, const RewardModel& reward_model, const Lora& lora, const CheckpointConfig& base);
+// adapter_config.json and adapter_model.safetensors, with the tokenizer's files. The model has the adapters attached.
+void save_reward_adapter(const std::string& directory, const RewardModel& reward_model, const Lora& lora, const CheckpointConfig& base);
+void save_language_adapter(const std::string& directory, const Model& model, const Lora& lora, const CheckpointConfig& base);
 
 bool is_adapter(const std::string& directory);
 // The folder that an adapter's base_model_name_or_path names; relative paths are from the adapter's folder.
 std::string adapter_base(const std::string& directory);
-// An adapter of a reward model over its base, merged. Pad token and chat template are those that the adapter remembers, the tokenizer is
-// its own where it has one.
-LoadedRewardModel load_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling,
-                               Log& log);
+// An adapter over its base, merged. Pad token and chat template are those that the adapter remembers, the tokenizer is its own where it
+// has one.
+LoadedRewardModel load_reward_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling,
+                                      Log& log);
+LoadedLanguageModel load_language_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, Log& log);
 
 }  // namespace metarm

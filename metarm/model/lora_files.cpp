@@ -19,6 +19,10 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kPrefix = "base_model.model.";
+constexpr const char* kHead = "base_model.model.score.weight";
+constexpr const char* kMergeHint = "merge the adapter (--merge-lora true)";
+
+std::string config_path(const std::string& directory) { return (fs::path(directory) / "adapter_config.json").string(); }
 
 // PEFT knows a module's rows in the checkpoint's order; only GPT-NeoX's differs from ours. Conv1D's transposition does not reach A and B.
 TensorName row_layout(const LoraModule& module, const std::string& name) {
@@ -30,11 +34,11 @@ TensorName row_layout(const LoraModule& module, const std::string& name) {
   return layout;
 }
 
-Json adapter_config(const RewardModel& reward_model, const Lora& lora, const CheckpointConfig& base) {
+Json adapter_config(const char* task, const Lora& lora, const CheckpointConfig& base) {
   std::set<std::string> targets;
   for (const LoraModule& module : lora.modules) targets.insert(module.name.substr(module.name.rfind('.') + 1));
   Json json = {{"peft_type", "LORA"},
-               {"task_type", "SEQ_CLS"},
+               {"task_type", task},
                {"base_model_name_or_path", fs::absolute(base.directory).lexically_normal().string()},
                {"r", lora.options.rank},
                {"lora_alpha", lora.options.alpha},
@@ -42,10 +46,7 @@ Json adapter_config(const RewardModel& reward_model, const Lora& lora, const Che
                {"bias", "none"},
                {"fan_in_fan_out", base.spec.family == Family::gpt2},
                {"target_modules", targets},
-               {"modules_to_save", {"score"}},
                {"inference_mode", true}};
-  if (reward_model.pad_token_id) json["metarm_pad_token_id"] = *reward_model.pad_token_id;
-  if (reward_model.pooling == Pooling::last) json["metarm_pooling"] = "last";
   if (base.json.contains("metarm_chat_template")) json["metarm_chat_template"] = base.json["metarm_chat_template"];
   return json;
 }
@@ -81,16 +82,18 @@ LoraOptions parse_adapter_config(const Json& json, const std::string& where) {
 }
 
 // The modules for which the file has adapters, however target_modules describes them.
-Lora list_adapted(const ModelSpec& spec, const LoraOptions& options, const TensorFiles& files) {
+Lora list_adapted(const ModelSpec& spec, const LoraOptions& options, const TensorFiles& files, bool has_head) {
   Lora lora = make_lora(spec, options);
-  std::set<std::string> known = {std::string(kPrefix) + "score.weight"};
+  std::set<std::string> known;
+  if (has_head) known.insert(kHead);
   std::erase_if(lora.modules, [&](const LoraModule& module) {
     const std::string a = kPrefix + module.name + ".lora_A.weight", b = kPrefix + module.name + ".lora_B.weight";
     known.insert({a, b});
     return !files.contains(a) && !files.contains(b);
   });
   for (const std::string& name : files.names())
-    if (!known.contains(name)) fail_input("{}: expected adapters of linear layers and score.weight only, got one more", files.where(name));
+    if (!known.contains(name))
+      fail_input("{}: expected adapters of linear layers{} only, got one more", files.where(name), has_head ? " and score.weight" : "");
   return lora;
 }
 
@@ -101,24 +104,23 @@ void check_shape(const TensorFiles& files, const std::string& name, const std::v
   if (!at::isfinite(source).all().item<bool>()) fail_input("{}: expected finite weights, got NaN or infinity", files.where(name));
 }
 
-// In the order of make_lora_tensors. All is checked before memory is taken.
-std::vector<at::Tensor> read_adapter(const LoadedRewardModel& base, const Lora& lora, const TensorFiles& files) {
-  const std::string head = std::string(kPrefix) + "score.weight";
+// In the order of make_lora_tensors; `head`: the base's, undefined for a language model. All is checked before memory is taken.
+std::vector<at::Tensor> read_adapter(const Model& base, const at::Tensor& head, const Lora& lora, const TensorFiles& files) {
   for (const LoraModule& module : lora.modules) {
     check_shape(files, kPrefix + module.name + ".lora_A.weight", {lora.options.rank, module.in});
     check_shape(files, kPrefix + module.name + ".lora_B.weight", {module.out, lora.options.rank});
   }
-  check_shape(files, head, {1, base.config.spec.width});
-  const FlatTensors flat = make_lora_tensors(lora, base.head, 0);
+  if (head.defined()) check_shape(files, kHead, {1, base.spec.width});
+  const FlatTensors flat = make_lora_tensors(lora, head, base.weights.at(Slot::token_embedding).device(), 0);
   std::vector<at::Tensor> tensors;
   for (std::size_t i = 0; i < flat.size(); ++i) tensors.push_back(flat.tensor(i));
   for (std::size_t i = 0; i < lora.modules.size(); ++i) {
     const LoraModule& module = lora.modules[i];
     const TensorName b = row_layout(module, kPrefix + module.name + ".lora_B.weight");
     tensors[2 * i].copy_(files.float_tensor(kPrefix + module.name + ".lora_A.weight"));
-    copy_from_checkpoint(base.config.spec, b, files.float_tensor(b.name), tensors[2 * i + 1]);
+    copy_from_checkpoint(base.spec, b, files.float_tensor(b.name), tensors[2 * i + 1]);
   }
-  tensors.back().copy_(files.float_tensor(head));
+  if (head.defined()) tensors.back().copy_(files.float_tensor(kHead));
   return tensors;
 }
 
@@ -128,56 +130,85 @@ Json load_config(const std::string& path) {
   return json;
 }
 
-}  // namespace
-
-void check_adapter_base(const std::string& directory, const LoadedRewardModel& base, Log& log) {
-  constexpr const char* hint = "merge the adapter (--merge-lora true)";
-  if (is_adapter(directory)) fail_input("{}: expected a whole checkpoint for an adapter, got an adapter; {}", directory, hint);
-  if (base.config.new_pad && base.config.new_pad->added)
-    fail_input("{}: expected a checkpoint with a pad token for an adapter, got none, and an adapter cannot add one; {}", directory, hint);
-  if (base.reward_model.model.weights.at(Slot::score_bias).defined())
-    fail_input("{}: expected a reward head without a bias for an adapter, got one, and an adapter has no place for it; {}", directory,
-               hint);
-  const auto pad = token_id_list(base.config.json, "pad_token_id", directory);
-  if (base.reward_model.pad_token_id && !pad.empty() && pad.front() != *base.reward_model.pad_token_id)
-    log.warn(
-        fmt::format("{}: its pad_token_id is {}, the adapter's is {}: set config.pad_token_id to {} where PEFT loads the base, or {}, "
-                    "for the same rewards there",
-                    directory, pad.front(), *base.reward_model.pad_token_id, *base.reward_model.pad_token_id, hint));
+// What comes with adapters of both kinds; returns the reward head, undefined for a language model.
+at::Tensor merge_adapter(const std::string& directory, const Json& json, const LoraOptions& options, Model& model, const at::Tensor& head,
+                         CheckpointConfig& config) {
+  if (json.contains("metarm_chat_template")) config.json["metarm_chat_template"] = json["metarm_chat_template"];
+  if (fs::exists(fs::path(directory) / "tokenizer.json")) config.tokenizer_directory = directory;
+  const TensorFiles files = TensorFiles::open_file((fs::path(directory) / "adapter_model.safetensors").string());
+  const Lora lora = list_adapted(model.spec, options, files, head.defined());
+  const std::vector<at::Tensor> tensors = read_adapter(model, head, lora, files);
+  merge_lora(model, lora, tensors);
+  return head.defined() ? tensors.back() : at::Tensor();
 }
 
-void save_adapter(const std::string& directory, const RewardModel& reward_model, const Lora& lora, const CheckpointConfig& base) {
+// The adapters that `model` has attached, with its head where it has one.
+void write_adapter(const std::string& directory, const Model& model, const Lora& lora, const CheckpointConfig& base, const Json& config) {
   const at::NoGradGuard no_grad;
   std::vector<NamedTensor> tensors;
   for (std::size_t i = 0; i < lora.modules.size(); ++i) {
     const LoraModule& module = lora.modules[i];
-    const LowRankUpdate& update = reward_model.model.updates[i];
+    const LowRankUpdate& update = model.updates[i];
     const std::string b_name = kPrefix + module.name + ".lora_B.weight";
     tensors.push_back({kPrefix + module.name + ".lora_A.weight", update.a.sizes().vec(), [update] { return update.a.detach(); }});
     tensors.push_back({b_name, update.b.sizes().vec(),
                        [&base, module, update, b_name] { return copy_to_checkpoint(base.spec, row_layout(module, b_name), update.b); }});
   }
-  const at::Tensor score = reward_model.model.weights.at(Slot::score);
-  tensors.push_back({std::string(kPrefix) + "score.weight", score.sizes().vec(), [score] { return score.detach(); }});
+  const at::Tensor score = model.weights.at(Slot::score);
+  if (score.defined()) tensors.push_back({kHead, score.sizes().vec(), [score] { return score.detach(); }});
   save_tensor_file((fs::path(directory) / "adapter_model.safetensors").string(), tensors, at::kFloat);
   copy_tokenizer_files(base.tokenizer_directory, directory, base.new_pad);
-  write_file((fs::path(directory) / "adapter_config.json").string(), adapter_config(reward_model, lora, base).dump(2) + "\n");
+  write_file(config_path(directory), config.dump(2) + "\n");
 }
 
-bool is_adapter(const std::string& directory) { return fs::exists(fs::path(directory) / "adapter_config.json"); }
+}  // namespace
+
+void check_adapter_base(const std::string& directory) {
+  if (is_adapter(directory)) fail_input("{}: expected a whole checkpoint for an adapter, got an adapter; {}", directory, kMergeHint);
+}
+
+void check_adapter_base(const std::string& directory, const LoadedRewardModel& base, Log& log) {
+  check_adapter_base(directory);
+  if (base.config.new_pad && base.config.new_pad->added)
+    fail_input("{}: expected a checkpoint with a pad token for an adapter, got none, and an adapter cannot add one; {}", directory,
+               kMergeHint);
+  if (base.reward_model.model.weights.at(Slot::score_bias).defined())
+    fail_input("{}: expected a reward head without a bias for an adapter, got one, and an adapter has no place for it; {}", directory,
+               kMergeHint);
+  const auto pad = token_id_list(base.config.json, "pad_token_id", directory);
+  if (base.reward_model.pad_token_id && !pad.empty() && pad.front() != *base.reward_model.pad_token_id)
+    log.warn(
+        fmt::format("{}: its pad_token_id is {}, the adapter's is {}: set config.pad_token_id to {} where PEFT loads the base, or {}, "
+                    "for the same rewards there",
+                    directory, pad.front(), *base.reward_model.pad_token_id, *base.reward_model.pad_token_id, kMergeHint));
+}
+
+void save_reward_adapter(const std::string& directory, const RewardModel& reward_model, const Lora& lora, const CheckpointConfig& base) {
+  Json json = adapter_config("SEQ_CLS", lora, base);
+  json["modules_to_save"] = {"score"};
+  if (reward_model.pad_token_id) json["metarm_pad_token_id"] = *reward_model.pad_token_id;
+  if (reward_model.pooling == Pooling::last) json["metarm_pooling"] = "last";
+  write_adapter(directory, reward_model.model, lora, base, json);
+}
+
+void save_language_adapter(const std::string& directory, const Model& model, const Lora& lora, const CheckpointConfig& base) {
+  write_adapter(directory, model, lora, base, adapter_config("CAUSAL_LM", lora, base));
+}
+
+bool is_adapter(const std::string& directory) { return fs::exists(config_path(directory)); }
 
 std::string adapter_base(const std::string& directory) {
-  const std::string where = (fs::path(directory) / "adapter_config.json").string();
+  const std::string where = config_path(directory);
   const fs::path named = text_field(load_config(where), "base_model_name_or_path", where);
   const std::string base = (named.is_absolute() ? named : fs::path(directory) / named).string();
   if (is_adapter(base)) fail_input("{}: base_model_name_or_path: expected a whole checkpoint, got another adapter, {}", where, base);
   return base;
 }
 
-LoadedRewardModel load_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling,
-                               Log& log) {
+LoadedRewardModel load_reward_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling,
+                                      Log& log) {
   const at::NoGradGuard no_grad;
-  const std::string where = (fs::path(directory) / "adapter_config.json").string(), base = adapter_base(directory);
+  const std::string where = config_path(directory), base = adapter_base(directory);
   const Json json = load_config(where);
   const LoraOptions options = parse_adapter_config(json, where);
   const std::vector<std::int64_t> pad = token_id_list(json, "metarm_pad_token_id", where);
@@ -185,16 +216,20 @@ LoadedRewardModel load_adapter(const std::string& directory, at::ScalarType dtyp
   LoadedRewardModel loaded =
       with_context(where, [&] { return load_reward_model(base, dtype, device, MissingHead::zero, 0, pooling, log); });
   if (!pad.empty()) loaded.reward_model.pad_token_id = pad.front();
-  if (json.contains("metarm_chat_template")) loaded.config.json["metarm_chat_template"] = json["metarm_chat_template"];
-  if (fs::exists(fs::path(directory) / "tokenizer.json")) loaded.config.tokenizer_directory = directory;
-
-  const TensorFiles files = TensorFiles::open_file((fs::path(directory) / "adapter_model.safetensors").string());
-  const Lora lora = list_adapted(loaded.config.spec, options, files);
-  const std::vector<at::Tensor> tensors = read_adapter(loaded, lora, files);
-  merge_lora(loaded.reward_model, lora, tensors);
-  loaded.reward_model.model.weights.set(Slot::score_bias, 0, {});  // the adapter's head has none
-  loaded.head = tensors.back();
+  Model& model = loaded.reward_model.model;
+  loaded.head = merge_adapter(directory, json, options, model, loaded.head, loaded.config);
+  model.weights.set(Slot::score_bias, 0, {});  // the adapter's head has none
   loaded.new_head = false;
+  return loaded;
+}
+
+LoadedLanguageModel load_language_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, Log& log) {
+  const at::NoGradGuard no_grad;
+  const std::string where = config_path(directory), base = adapter_base(directory);
+  const Json json = load_config(where);
+  const LoraOptions options = parse_adapter_config(json, where);
+  LoadedLanguageModel loaded = with_context(where, [&] { return load_language_model(base, dtype, device, log); });
+  merge_adapter(directory, json, options, loaded.model, {}, loaded.config);
   return loaded;
 }
 

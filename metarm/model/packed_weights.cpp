@@ -44,7 +44,8 @@ at::Tensor PackedMatrix::product(const at::Tensor& x) const {
   const CpuKernels& kernels = cpu_kernels();
   at::parallel_for(0, panels, 1, [&](std::int64_t from, std::int64_t to) {
     for (std::int64_t i = from; i < to; ++i) {
-      const PanelTask task{rows.size(0), depth, rows.const_data_ptr<float>(), depth, out.mutable_data_ptr<float>() + i * columns, out.size(1)};
+      const PanelTask task{rows.size(0), depth, rows.const_data_ptr<float>(), depth, out.mutable_data_ptr<float>() + i * columns,
+                           out.size(1)};
       const std::byte* panel = data + i * panel_bytes;
       if (panels_.scalar_type() == at::kFloat)
         kernels.multiply_float32_panel(task, reinterpret_cast<const float*>(panel), nullptr);

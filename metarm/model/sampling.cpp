@@ -4,27 +4,16 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <optional>
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
+#include "metarm/model/best_of.h"
+#include "metarm/model/checkpoint.h"
 #include "metarm/model/generate.h"
-#include "metarm/model/matrix_product.h"
+#include "metarm/model/response_text.h"
 
 namespace metarm {
-
-std::vector<TokenId> list_end_tokens(const Tokenizer& tokenizer, const CheckpointConfig& config) {
-  std::vector<std::int64_t> ids = config.end_token_ids;
-  const std::string generation = (std::filesystem::path(config.directory) / "generation_config.json").string();
-  if (std::filesystem::exists(generation))
-    for (const std::int64_t id : token_id_list(load_json(generation), "eos_token_id", generation)) ids.push_back(id);
-  std::vector<TokenId> ends;
-  if (tokenizer.special().eos) ends.push_back(*tokenizer.special().eos);
-  for (const std::int64_t id : ids)
-    if (id >= 0 && id < config.spec.vocab_size) ends.push_back(static_cast<TokenId>(id));
-  return ends;
-}
 
 namespace {
 
@@ -43,10 +32,11 @@ class Sampler {
         ranks_(ranks),
         log_(log),
         device_(resolve_device(options.common)),
-        tokenizer_(Tokenizer::load(options.model)),
-        chat_(ChatTemplate::load(options.model, tokenizer_, options.chat_template)) {
+        tokenizer_(Tokenizer::load(tokenizer_directory(options.model))),
+        chat_(load_chat_template(options.model, tokenizer_, options.chat_template)) {
     if (options.quantization != Quantization::none && !device_.is_cpu())
       fail_input("--quantization: expected --device cpu with it, got a GPU, where matrices stay in --dtype");
+    if (options.best_of > 0) best_of_.emplace(options.rm, options.common, options.tokens_per_batch, log);
     if (std::ranges::find(options.stop, "") != options.stop.end()) fail_input("--stop: expected texts, got an empty one");
   }
 
@@ -58,7 +48,7 @@ class Sampler {
     if (ranks_.first()) file.emplace(options_.output);
     LoadedLanguageModel policy =
         load_language_model(options_.model, resolve_dtype(options_.common, device_, Work::sampling), device_, log_);
-    pack(policy.model);
+    pack_for_generation(policy.model, options_.quantization == Quantization::int8);
     const std::vector<TokenIds> prompts = encode(rows.rows);
     const auto start = std::chrono::steady_clock::now();
     const std::size_t block = kBlockPrompts * static_cast<std::size_t>(ranks_.size());
@@ -73,21 +63,14 @@ class Sampler {
   }
 
  private:
-  // Where the processor multiplies bfloat16 itself, torch's products are the faster ones.
-  void pack(Model& policy) const {
-    const bool is_bfloat16 = policy.weights.at(Slot::token_embedding).scalar_type() == at::kBFloat16,
-               quantized = options_.quantization == Quantization::int8;
-    if (!device_.is_cpu() || (is_bfloat16 && multiplies_bfloat16() && !quantized)) return;
-    const PackedType type = quantized ? PackedType::int8 : is_bfloat16 ? PackedType::bfloat16 : PackedType::float32;
-    policy.packed = std::make_shared<const PackedWeights>(policy.weights, policy.spec.tied_embeddings, type);
-  }
+  std::int64_t drawn() const { return options_.best_of > 0 ? options_.best_of : options_.responses; }  // a prompt
 
   // This rank's groups of prompts [begin, end), a line each.
   std::string sample_block(const LoadedLanguageModel& policy, const std::vector<Prompt>& rows, const std::vector<TokenIds>& prompts,
                            std::size_t begin, std::size_t end) {
     std::vector<std::int64_t> costs;
     for (std::size_t i = begin; i < end; ++i)
-      costs.push_back(static_cast<std::int64_t>(prompts[i].size()) + options_.responses * options_.max_new_tokens);
+      costs.push_back(static_cast<std::int64_t>(prompts[i].size()) + drawn() * options_.max_new_tokens);
     const Part own = consecutive_rows_of_rank(costs, ranks_.rank(), ranks_.size());
     const std::size_t first = begin + static_cast<std::size_t>(own.begin), count = static_cast<std::size_t>(own.size());
     const auto show = [&](std::int64_t done, std::int64_t tokens) {
@@ -98,9 +81,11 @@ class Sampler {
     GenerateOptions how = generate_options(policy.config);
     how.first_prompt = first;
     const auto responses = generate(policy.model, std::span(prompts).subspan(first, count), how, show);
+    std::vector<ResponseGroup> groups;
+    for (std::size_t i = 0; i < responses.size(); ++i) groups.push_back(make_group(rows[first + i], prompts[first + i], responses[i]));
+    if (best_of_) best_of_->keep_best(groups);
     std::string lines;
-    for (std::size_t i = 0; i < responses.size(); ++i)
-      lines += to_json(make_group(rows[first + i], prompts[first + i], responses[i])).dump() + "\n";
+    for (const ResponseGroup& group : groups) lines += to_json(group).dump() + "\n";
     return lines;
   }
 
@@ -127,7 +112,7 @@ class Sampler {
 
   GenerateOptions generate_options(const CheckpointConfig& config) const {
     GenerateOptions made;
-    made.responses = options_.responses;
+    made.responses = drawn();
     made.max_new_tokens = options_.max_new_tokens;
     made.sampling = {options_.temperature, options_.top_p, options_.top_k};
     made.seed = static_cast<std::uint64_t>(options_.common.seed);
@@ -138,12 +123,8 @@ class Sampler {
     return made;
   }
 
-  // Some decoders drop a text's leading space, so a response is what the decoded whole has beyond the decoded prompt.
-  std::string response_text(const TokenIds& prompt, const TokenIds& response) const {
-    TokenIds whole = prompt;
-    whole.insert(whole.end(), response.begin(), response.end());
-    const std::string before = tokenizer_.decode(prompt, true), all = tokenizer_.decode(whole, true);
-    std::string text = all.starts_with(before) ? all.substr(before.size()) : tokenizer_.decode(response, true);
+  std::string stopped_text(const TokenIds& prompt, const TokenIds& response) const {
+    std::string text = response_text(tokenizer_, prompt, response);
     if (const auto end = find_stop(text, options_.stop)) text.resize(*end);
     return text;
   }
@@ -151,7 +132,7 @@ class Sampler {
   ResponseGroup make_group(const Prompt& row, const TokenIds& prompt, const std::vector<GeneratedResponse>& responses) {
     ResponseGroup group = begin_group(options_, row);
     for (const GeneratedResponse& response : responses) {
-      group.responses.emplace_back(response_text(prompt, response.tokens));
+      group.responses.emplace_back(stopped_text(prompt, response.tokens));
       summary_.tokens += static_cast<std::int64_t>(response.tokens.size());
       summary_.ended += response.ended;
       ++summary_.responses;
@@ -166,6 +147,7 @@ class Sampler {
   at::Device device_;
   Tokenizer tokenizer_;
   std::optional<ChatTemplate> chat_;
+  std::optional<BestOf> best_of_;
   SampleSummary summary_;
 };
 

@@ -9,7 +9,6 @@
 #include "metarm/base/log.h"
 #include "metarm/base/ranks.h"
 #include "metarm/data/sample_request.h"
-#include "metarm/model/checkpoint.h"
 #include "metarm/model/common_options.h"
 
 namespace metarm {
@@ -22,6 +21,8 @@ struct EnumNames<Quantization> {
 
 struct SampleOptions : SampleRequest {
   std::string model;
+  std::int64_t best_of = 0;
+  std::string rm;
   std::int64_t max_prompt_length = 1024;
   std::int64_t tokens_per_batch = 16384;
   Quantization quantization = Quantization::none;
@@ -32,6 +33,13 @@ struct SampleOptions : SampleRequest {
   static void fields(Self& self, Visitor&& visit) {
     visit(self.model, {.name = "model", .help = "Policy: a causal language model's Hugging Face directory. This or --server is needed."});
     SampleRequest::fields(self, visit);
+    visit(self.best_of,
+          {.name = "best-of",
+           .help = "Draw so many responses a prompt and write the one with the highest reward, and that; 0: write all of --responses.",
+           .min = 0,
+           .max = 1024,
+           .needs = "rm"});
+    visit(self.rm, {.name = "rm", .help = "Reward model for --best-of: a Hugging Face directory or a PEFT adapter's.", .needs = "best-of"});
     visit(self.max_prompt_length, {.name = "max-prompt-length", .help = "A longer prompt loses its oldest tokens; 0: no limit.", .min = 0});
     visit(self.tokens_per_batch,
           {.name = "tokens-per-batch", .help = "Memory bound: tokens whose keys and values are held at once.", .min = 1});
@@ -43,9 +51,6 @@ struct SampleOptions : SampleRequest {
     CommonOptions::fields(self.common, visit);
   }
 };
-
-// The tokens that end a response: the tokenizer's, config.json's and generation_config.json's.
-std::vector<TokenId> list_end_tokens(const Tokenizer& tokenizer, const CheckpointConfig& config);
 
 // Samples and writes the groups to options.output, which appears whole or not at all. All ranks call it and divide the prompts; the first
 // writes.

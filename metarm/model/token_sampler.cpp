@@ -91,4 +91,13 @@ TokenId sample_token(std::span<const float> logits, const TokenSampling& samplin
   return draw(tokens, weight, total_weight(weight, tokens), random.uniform());
 }
 
+double token_log_prob(std::span<const float> logits, TokenId token, double temperature) {
+  static thread_local std::vector<float> weight;
+  weight.resize(logits.size());
+  cpu_kernels().exponentials(logits.data(), static_cast<std::int64_t>(logits.size()), static_cast<float>(1 / temperature), weight.data());
+  const double total = std::accumulate(weight.begin(), weight.end(), 0.0);
+  const float largest = *std::max_element(logits.begin(), logits.end());
+  return (logits[static_cast<std::size_t>(token)] - largest) / temperature - std::log(total);
+}
+
 }  // namespace metarm

@@ -20,4 +20,7 @@ struct TokenSampling {
 // id. Cost: O(V) unless the cut set is large.
 TokenId sample_token(std::span<const float> logit_V, const TokenSampling& sampling, RandomStream& random);
 
+// log softmax(logits / temperature)[token], of the distribution before any cut; temperature above 0.
+double token_log_prob(std::span<const float> logit_V, TokenId token, double temperature);
+
 }  // namespace metarm

@@ -20,6 +20,11 @@ class Hash {
     for (const TokenId token : tokens) add(static_cast<std::uint64_t>(token));
   }
 
+  void add(const EncodedResponse& response) {
+    add(response.tokens);
+    add(static_cast<std::uint64_t>(response.begin));
+  }
+
   Json with_rows(std::size_t rows) const { return {{"rows", rows}, {"hash", fmt::format("{:016x}", state_)}}; }
 
  private:
@@ -46,6 +51,29 @@ Json fingerprint(std::span<const EncodedGroup> groups) {
     for (const TokenIds& response : group.responses) hash.add(response);
   }
   return hash.with_rows(groups.size());
+}
+
+Json fingerprint(std::span<const EncodedResponse> responses) {
+  Hash hash;
+  for (const EncodedResponse& response : responses) hash.add(response);
+  return hash.with_rows(responses.size());
+}
+
+Json fingerprint(std::span<const EncodedResponsePair> pairs) {
+  Hash hash;
+  for (const EncodedResponsePair& pair : pairs) {
+    hash.add(pair.chosen);
+    hash.add(pair.rejected);
+    hash.add(pair.margin);
+    hash.add(pair.weight);
+  }
+  return hash.with_rows(pairs.size());
+}
+
+Json fingerprint(std::span<const TokenIds> prompts) {
+  Hash hash;
+  for (const TokenIds& prompt : prompts) hash.add(prompt);
+  return hash.with_rows(prompts.size());
 }
 
 }  // namespace metarm

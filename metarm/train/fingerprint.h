@@ -12,5 +12,8 @@ namespace metarm {
 // {"rows": N, "hash": "16 hexadecimal digits"}; depends on the order.
 Json fingerprint(std::span<const EncodedPair> pairs);
 Json fingerprint(std::span<const EncodedGroup> groups);
+Json fingerprint(std::span<const EncodedResponse> responses);
+Json fingerprint(std::span<const EncodedResponsePair> pairs);
+Json fingerprint(std::span<const TokenIds> prompts);
 
 }  // namespace metarm

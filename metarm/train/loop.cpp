@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "metarm/base/error.h"
-#include "metarm/eval/evaluate.h"
 #include "metarm/train/optimizer.h"
 #include "metarm/train/schedule.h"
 
@@ -35,19 +34,17 @@ void drop_non_finite(Json& figures) {
 
 class Loop {
  public:
-  Loop(RewardSetup& setup, const Objective& objective, const TrainingOptions& training, const ScoringOptions& scoring, RunDirectory& run,
-       Log& log)
+  Loop(TrainingSetup& setup, const Objective& objective, const TrainingOptions& training, RunDirectory& run, Log& log)
       : setup_(setup),
         objective_(objective),
         training_(training),
-        scoring_(scoring),
         run_(run),
         log_(log),
         share_(setup.share()),
         optimizer_(training.optimizer, training.optimizer_dtype, setup.trainable->master(), share_.part(), training.weight_decay),
-        state_(optimizer_.state()),
+        state_{optimizer_.state(), objective.state.numbers},
         gradient_(at::zeros_like(setup.trainable->master().flat())) {
-    state_.insert(state_.end(), objective.state.begin(), objective.state.end());
+    state_.tensors.insert(state_.tensors.end(), objective.state.tensors.begin(), objective.state.tensors.end());
     total_steps_ = training.max_steps > 0
                        ? training.max_steps
                        : static_cast<std::int64_t>(std::ceil(training.epochs * static_cast<double>(objective.steps_per_epoch)));
@@ -64,18 +61,18 @@ class Loop {
     for (std::int64_t step = first; step < total_steps_; ++step) {
       take_step(step);
       const std::int64_t done = step + 1;
-      if (is_due(done, training_.eval_steps)) evaluate(done);
+      if (objective_.evaluate && is_due(done, training_.eval_steps)) evaluate(done);
       if (is_due(done, training_.save_steps)) save(done);
     }
     if (skipped_in_a_row_ > 1)  // one is a bad row; more, and the weights are beyond use
       fail_input("step {}: expected a finite gradient at the end, got {} in a row that are not; lower --lr", total_steps_,
                  skipped_in_a_row_);
-    if (!setup_.eval_pairs.empty()) evaluate(total_steps_);
+    if (objective_.evaluate) evaluate(total_steps_);
     summary_.steps = total_steps_;
     summary_.skipped_steps = run_.skipped_steps();
     summary_.seconds = seconds();
     summary_.peak_memory_bytes = peak_memory_bytes();
-    run_.save_model([&](const std::string& folder) { save_trained(setup_, folder, training_.merge_lora, training_.save_dtype); });
+    run_.save_model([&](const std::string& folder) { setup_.save(folder, training_.merge_lora, training_.save_dtype); });
     return std::move(summary_);
   }
 
@@ -86,36 +83,41 @@ class Loop {
 
   void take_step(std::int64_t step) {
     const double begin = seconds();
-    gradient_.zero_();
-    Json figures = objective_.add_gradient(step, gradient_);
-    at::Tensor own_gradient = share_.own(gradient_);
-    const double norm = clip_gradient(own_gradient, training_.max_grad_norm, share_);
-    const double lr = scheduled_lr(training_.lr_schedule, training_.lr, training_.warmup_ratio, step, total_steps_);
-    figures["learning_rate"] = lr;
-    figures["epoch"] = static_cast<double>(step + 1) / static_cast<double>(objective_.steps_per_epoch);
-    if (std::isfinite(norm)) {
-      optimizer_.apply(own_gradient, lr, step);
-      share_.complete(setup_.trainable->master().flat());
-      figures["gradient_norm"] = norm;
-      skipped_in_a_row_ = 0;
-    } else {
-      skip(step, figures);
+    Json figures = Json::object();
+    for (std::int64_t update = 0; update < objective_.updates_per_step; ++update) {
+      gradient_.zero_();
+      figures.update(objective_.add_gradient(step, update, gradient_));
+      apply_gradient(step, step * objective_.updates_per_step + update, figures);
     }
+    figures["epoch"] = static_cast<double>(step + 1) / static_cast<double>(objective_.steps_per_epoch);
     const double step_seconds = seconds() - begin;
-    figures["pairs_per_s"] = figures["pairs"].get<double>() / step_seconds;
+    const std::string rate = fmt::format("{}_per_s", objective_.rows);
+    figures[rate] = figures[objective_.rows].get<double>() / step_seconds;
     figures["tokens_per_s"] = figures["tokens"].get<double>() / step_seconds;
     figures["peak_memory_bytes"] = peak_memory_bytes();
     drop_non_finite(figures);
     run_.record(step + 1, figures);
     log_.progress(objective_.name, step + 1, total_steps_,
-                  fmt::format("loss {:.3f}, accuracy {:.3f}, {:.2f} pairs/s", figures.value("loss", kNaN), figures.value("accuracy", kNaN),
-                              figures.value("pairs_per_s", kNaN)));
+                  fmt::format("{}, {:.2f} {}/s", objective_.progress(figures), figures.value(rate, kNaN), objective_.rows));
     summary_.last = std::move(figures);
   }
 
+  void apply_gradient(std::int64_t step, std::int64_t update, Json& figures) {
+    at::Tensor own_gradient = share_.own(gradient_);
+    const double norm = clip_gradient(own_gradient, training_.max_grad_norm, share_);
+    const double lr =
+        scheduled_lr(training_.lr_schedule, training_.lr, training_.warmup_ratio, update, total_steps_ * objective_.updates_per_step);
+    figures["learning_rate"] = lr;
+    if (!std::isfinite(norm)) return skip(step, figures);
+    optimizer_.apply(own_gradient, lr, update);
+    share_.complete(setup_.trainable->master().flat());
+    figures["gradient_norm"] = norm;
+    skipped_in_a_row_ = 0;
+  }
+
   void save(std::int64_t done) {
-    NamedTensors state;
-    for (const auto& [name, part] : state_) state.emplace_back(name, share_.whole_on_first(part.to(at::kFloat)));
+    RunState state{{}, state_.numbers};
+    for (const auto& [name, part] : state_.tensors) state.tensors.emplace_back(name, share_.whole_on_first(part.to(at::kFloat)));
     run_.save_checkpoint(done, training_.save_total_limit,
                          [&](const std::string& folder) { save_checkpoint(setup_, folder, training_.merge_lora, state); });
   }
@@ -129,28 +131,20 @@ class Loop {
 
   void evaluate(std::int64_t step) {
     setup_.trainable->load_compute();
-    const PairStatistics statistics =
-        pair_statistics(score_pairs(setup_.ranks, setup_.reward_model(), setup_.eval_pairs, scoring_.tokens_per_batch));
-    run_.record(step, {{"eval_accuracy", statistics.accuracy},
-                       {"eval_accuracy_low", statistics.accuracy_interval.low},
-                       {"eval_accuracy_high", statistics.accuracy_interval.high},
-                       {"eval_loss", statistics.loss},
-                       {"eval_margin", statistics.mean_margin},
-                       {"eval_reward_deviation", statistics.reward_deviation}});
-    log_.info(fmt::format("step {}: accuracy {:.3f} [{:.3f}, {:.3f}] on {} held-out pairs, loss {:.3f}", step, statistics.accuracy,
-                          statistics.accuracy_interval.low, statistics.accuracy_interval.high, statistics.pairs, statistics.loss));
-    summary_.evaluation = statistics;
+    HeldOutFigures evaluation = objective_.evaluate();
+    run_.record(step, std::move(evaluation.figures));
+    log_.info(fmt::format("step {}: {}", step, evaluation.text));
+    summary_.evaluation = std::move(evaluation.summary);
   }
 
-  RewardSetup& setup_;
+  TrainingSetup& setup_;
   const Objective& objective_;
   const TrainingOptions& training_;
-  const ScoringOptions& scoring_;
   RunDirectory& run_;
   Log& log_;
   const Share share_;
   Optimizer optimizer_;
-  NamedTensors state_;
+  RunState state_;
   at::Tensor gradient_;
   std::int64_t total_steps_ = 0;
   int skipped_in_a_row_ = 0;
@@ -160,9 +154,28 @@ class Loop {
 
 }  // namespace
 
-TrainingSummary run_training(RewardSetup& setup, const Objective& objective, const TrainingOptions& training, const ScoringOptions& scoring,
-                             RunDirectory& run, Log& log) {
-  return Loop(setup, objective, training, scoring, run, log).run();
+std::string figure_text(const Json& figures, const char* name) { return fmt::format("{} {:.3f}", name, figures.value(name, kNaN)); }
+
+TrainingSummary run_training(TrainingSetup& setup, const Objective& objective, const TrainingOptions& training, RunDirectory& run,
+                             Log& log) {
+  return Loop(setup, objective, training, run, log).run();
+}
+
+Json to_json(const TrainingSummary& summary, const std::string& output) {
+  Json json = {{"output", output},
+               {"steps", summary.steps},
+               {"skipped_steps", summary.skipped_steps},
+               {"seconds", summary.seconds},
+               {"peak_memory_bytes", summary.peak_memory_bytes},
+               {"last", summary.last}};
+  if (!summary.evaluation.is_null()) json["evaluation"] = summary.evaluation;
+  return json;
+}
+
+std::string to_text(const TrainingSummary& summary, const std::string& output) {
+  return fmt::format("{} steps{} in {:.1f} s, {:.2f} GB of memory at most: {}", summary.steps,
+                     summary.skipped_steps > 0 ? fmt::format(" ({} of them skipped)", summary.skipped_steps) : "", summary.seconds,
+                     static_cast<double>(summary.peak_memory_bytes) / 1e9, output);
 }
 
 }  // namespace metarm

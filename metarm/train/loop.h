@@ -1,25 +1,39 @@
-// The training loop: steps, learning rate, clipping, evaluation, metrics, checkpoints, resuming. What the gradient is of is the caller's.
+// The training loop: steps, learning rate, clipping, when to evaluate, metrics, checkpoints, resuming. What the gradient is of, and what an
+// evaluation measures, is the caller's.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <optional>
+#include <string>
 
-#include "metarm/eval/statistics.h"
-#include "metarm/train/reward_setup.h"
+#include "metarm/base/json_lines.h"
 #include "metarm/train/run_directory.h"
+#include "metarm/train/training_setup.h"
 
 namespace metarm {
 
+struct HeldOutFigures {
+  Json figures;      // to record: eval_...
+  Json summary;      // what the command says at its end
+  std::string text;  // for people
+};
+
 struct Objective {
   const char* name = "training";  // in the progress shown
+  const char* rows = "pairs";     // what a step works on: figures count them under this name
   std::int64_t steps_per_epoch = 1;
-  // Makes the gradient of step `step` (from 0) at the master weights, each rank its own part of `gradient`, zeros of [total], and returns
-  // figures to record: at least loss, accuracy, pairs, tokens. A function of the step and the weights alone, so that a resumed run repeats
-  // it.
-  std::function<Json(std::int64_t step, at::Tensor& gradient)> add_gradient;
-  NamedTensors state;  // what else a resumed run needs: float32, each rank its part
+  std::int64_t updates_per_step = 1;
+  // Makes the gradient of update `update` (from 0) of step `step` (from 0) at the master weights, each rank its own part of `gradient`,
+  // zeros of [total], and returns figures of the step so far: the last update's at least `rows` and tokens. A function of the step, the
+  // weights at its first update, and the state alone, so that a resumed run repeats it.
+  std::function<Json(std::int64_t step, std::int64_t update, at::Tensor& gradient)> add_gradient;
+  std::function<std::string(const Json& figures)> progress;  // a few words on a step's figures, of which any may be absent
+  std::function<HeldOutFigures()> evaluate;                  // at the master weights; empty: there is nothing to evaluate on
+  RunState state;                                            // what else a resumed run needs
 };
+
+// "name 0.123", or "name nan" where the figure is absent.
+std::string figure_text(const Json& figures, const char* name);
 
 struct TrainingSummary {
   std::int64_t steps = 0;
@@ -27,12 +41,15 @@ struct TrainingSummary {
   double seconds = 0;
   std::int64_t peak_memory_bytes = 0;  // of the process
   Json last;                           // the last step's figures
-  std::optional<PairStatistics> evaluation;
+  Json evaluation;                     // the last one's summary; null: none
 };
 
 // All ranks together. Runs to the end from the run's last checkpoint, writes the finished model and removes nothing. A step whose gradient
 // is not finite is skipped and counted; ten in a row are an error, and so are two at the end.
-TrainingSummary run_training(RewardSetup& setup, const Objective& objective, const TrainingOptions& training, const ScoringOptions& scoring,
-                             RunDirectory& run, Log& log);
+TrainingSummary run_training(TrainingSetup& setup, const Objective& objective, const TrainingOptions& training, RunDirectory& run,
+                             Log& log);
+
+Json to_json(const TrainingSummary& summary, const std::string& output);
+std::string to_text(const TrainingSummary& summary, const std::string& output);
 
 }  // namespace metarm

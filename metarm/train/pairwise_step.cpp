@@ -18,12 +18,12 @@ at::Tensor column(const std::vector<float>& values, at::Device device) { return 
 
 }  // namespace
 
-PairwiseFigures PairwiseStep::backward(const RewardSetup& setup, std::span<const std::int64_t> rows, std::int64_t step,
-                                       GradientSum& sum) const {
+PairwiseFigures PairwiseStep::backward(const TrainingSetup& setup, std::span<const EncodedPair> pairs, std::span<const std::int64_t> rows,
+                                       std::int64_t step, GradientSum& sum) const {
   const RewardModel& reward_model = setup.reward_model();
   std::vector<TokenTree> trees;
   for (const std::int64_t row : rows) {
-    const EncodedPair& pair = setup.pairs[static_cast<std::size_t>(row)];
+    const EncodedPair& pair = pairs[static_cast<std::size_t>(row)];
     trees.push_back(make_token_tree(std::vector<TokenIds>{pair.chosen, pair.rejected}));
   }
   const RankTrees own = trees_of_rank(std::move(trees), setup.ranks);
@@ -36,7 +36,7 @@ PairwiseFigures PairwiseStep::backward(const RewardSetup& setup, std::span<const
     const Batch batch = make_batch(std::span(own.trees).subspan(range.begin, range.end - range.begin));
     std::vector<float> margins, weights;
     for (std::size_t i = range.begin; i < range.end; ++i) {
-      const EncodedPair& pair = setup.pairs[static_cast<std::size_t>(rows[own.places[i]])];
+      const EncodedPair& pair = pairs[static_cast<std::size_t>(rows[own.places[i]])];
       margins.push_back(static_cast<float>(pair.margin));
       weights.push_back(static_cast<float>(pair.weight));
     }
@@ -63,7 +63,15 @@ PairwiseFigures PairwiseStep::backward(const RewardSetup& setup, std::span<const
   return figures;
 }
 
-PairwiseStep make_pairwise_step(const TrainingOptions& training, const ScoringOptions& scoring, const CommonOptions& common) {
+Json to_json(const PairwiseFigures& figures) {
+  return {{"loss", figures.loss},
+          {"accuracy", figures.accuracy},
+          {"margin", figures.margin},
+          {"pairs", figures.pairs},
+          {"tokens", figures.tokens}};
+}
+
+PairwiseStep make_pairwise_step(const RewardTrainingOptions& training, const ScoringOptions& scoring, const CommonOptions& common) {
   return {training.label_smoothing, training.center_rewards_coefficient,    training.dropout, training.gradient_checkpointing,
           scoring.tokens_per_batch, static_cast<std::uint64_t>(common.seed)};
 }

@@ -5,7 +5,7 @@
 #include <span>
 
 #include "metarm/train/gradient_sum.h"
-#include "metarm/train/reward_setup.h"
+#include "metarm/train/training_setup.h"
 
 namespace metarm {
 
@@ -23,11 +23,14 @@ struct PairwiseStep {
   std::int64_t tokens_per_batch = 2048;
   std::uint64_t seed = 0;
 
-  // Adds ∇L at the weights that the reward model reads, for this rank's share of the pairs at `rows`, to the leaves' gradients, and
+  // Adds ∇L at the weights that the reward model reads, for this rank's share of the `pairs` at `rows`, to the leaves' gradients, and
   // finishes `sum`. The figures are of all rows.
-  PairwiseFigures backward(const RewardSetup& setup, std::span<const std::int64_t> rows, std::int64_t step, GradientSum& sum) const;
+  PairwiseFigures backward(const TrainingSetup& setup, std::span<const EncodedPair> pairs, std::span<const std::int64_t> rows,
+                           std::int64_t step, GradientSum& sum) const;
 };
 
-PairwiseStep make_pairwise_step(const TrainingOptions& training, const ScoringOptions& scoring, const CommonOptions& common);
+Json to_json(const PairwiseFigures& figures);
+
+PairwiseStep make_pairwise_step(const RewardTrainingOptions& training, const ScoringOptions& scoring, const CommonOptions& common);
 
 }  // namespace metarm

@@ -1,6 +1,7 @@
 // `metarm train`: a reward model by the pairwise loss.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,8 +14,8 @@ struct TrainOptions {
   std::string model;
   std::vector<std::string> pairs;
   std::string output;
-  TrainingOptions training;
-  ScoringOptions scoring{.tokens_per_batch = 2048};
+  RewardTrainingOptions training;
+  ScoringOptions scoring{{.tokens_per_batch = 2048}};
   CommonOptions common;
 
   template <class Self, class Visitor>
@@ -26,7 +27,7 @@ struct TrainOptions {
     visit(self.output, {.name = "output",
                         .help = "The run's folder: the finished model, metrics, checkpoints. It must not exist, but for --resume.",
                         .required = true});
-    TrainingOptions::fields(self.training, visit);
+    RewardTrainingOptions::fields(self.training, visit);
     ScoringOptions::fields(self.scoring, visit);
     CommonOptions::fields(self.common, visit);
   }
@@ -34,8 +35,5 @@ struct TrainOptions {
 
 // All ranks call it; the folder is written by the first. nullopt: the run was finished already (--resume), nothing was done.
 std::optional<TrainingSummary> train_reward_model(const TrainOptions& options, const Parsed& parsed, Ranks& ranks, Log& log);
-
-Json to_json(const TrainingSummary& summary, const std::string& output);
-std::string to_text(const TrainingSummary& summary, const std::string& output);
 
 }  // namespace metarm

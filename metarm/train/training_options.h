@@ -32,6 +32,7 @@ struct EnumNames<ScheduleKind> {
       {ScheduleKind::constant, "constant"}, {ScheduleKind::linear, "linear"}, {ScheduleKind::cosine, "cosine"}};
 };
 
+// A training adds `kEvalData`, the name of its option for held-out rows.
 struct TrainingOptions {
   double lr = 1e-5;
   ScheduleKind lr_schedule = ScheduleKind::linear;
@@ -44,15 +45,12 @@ struct TrainingOptions {
   double weight_decay = 0;
   double max_grad_norm = 1;
   double dropout = 0;
-  double label_smoothing = 0;
-  double center_rewards_coefficient = 0;
   bool shuffle = true;
   bool gradient_checkpointing = false;
   std::int64_t lora_rank = 0;
   double lora_alpha = 16;
   std::vector<std::string> lora_targets = {"all-linear"};
   bool merge_lora = false;
-  std::vector<std::string> eval_pairs;
   std::int64_t eval_steps = 0;
   std::int64_t save_steps = 500;
   std::int64_t save_total_limit = 1;
@@ -71,8 +69,10 @@ struct TrainingOptions {
            .min = 0,
            .max = 1});
     visit(self.batch_size,
-          {.name = "batch-size", .help = "Pairs a step. [paper n, TRL per_device_train_batch_size times accumulation]", .min = 1});
-    visit(self.epochs, {.name = "epochs", .help = "Passes over the pairs.", .min = 0});
+          {.name = "batch-size",
+           .help = "Rows a step: pairs, or responses, or prompts. [paper n, TRL per_device_train_batch_size times accumulation]",
+           .min = 1});
+    visit(self.epochs, {.name = "epochs", .help = "Passes over the rows.", .min = 0});
     visit(self.max_steps, {.name = "max-steps", .help = "Steps, instead of --epochs; 0: by epochs.", .min = 0});
     visit(self.optimizer, {.name = "optimizer", .help = "AdamW with betas 0.9 and 0.999, or plain SGD."});
     visit(self.optimizer_dtype,
@@ -81,10 +81,6 @@ struct TrainingOptions {
     visit(self.weight_decay, {.name = "weight-decay", .help = "Weight decay of matrices; norms and biases have none.", .min = 0});
     visit(self.max_grad_norm, {.name = "max-grad-norm", .help = "Longer gradients are cut to this length; 0: never.", .min = 0});
     visit(self.dropout, {.name = "dropout", .help = "Share of attention and MLP outputs dropped in training.", .min = 0, .max = 0.9});
-    visit(self.label_smoothing,
-          {.name = "label-smoothing", .help = "Probability that a label is taken to be wrong.", .min = 0, .max = 0.5});
-    visit(self.center_rewards_coefficient,
-          {.name = "center-rewards-coefficient", .help = "Weight of (chosen + rejected)^2, which keeps rewards around 0. [TRL]", .min = 0});
     visit(self.shuffle, {.name = "shuffle", .help = "A new order each epoch; false: as in the files."});
     visit(self.gradient_checkpointing,
           {.name = "gradient-checkpointing",
@@ -97,9 +93,8 @@ struct TrainingOptions {
                               .needs = "lora-rank"});
     visit(self.merge_lora,
           {.name = "merge-lora", .help = "Write the whole model with the adapters merged, instead of the adapters.", .needs = "lora-rank"});
-    visit(self.eval_pairs, {.name = "eval-pairs", .help = "Held-out pairs to evaluate on at the end, and every --eval-steps."});
     visit(self.eval_steps,
-          {.name = "eval-steps", .help = "Evaluate every so many steps; 0: only at the end.", .min = 0, .needs = "eval-pairs"});
+          {.name = "eval-steps", .help = "Evaluate every so many steps; 0: only at the end.", .min = 0, .needs = Self::kEvalData});
     visit(self.save_steps,
           {.name = "save-steps", .help = "Write a checkpoint, from which --resume goes on, every so many steps; 0: none.", .min = 0});
     visit(self.save_total_limit,
@@ -109,6 +104,25 @@ struct TrainingOptions {
   }
 
   LoraOptions lora() const { return {lora_rank, lora_alpha, lora_targets}; }
+};
+
+// Of reward models, on pairs.
+struct RewardTrainingOptions : TrainingOptions {
+  static constexpr const char* kEvalData = "eval-pairs";
+
+  std::vector<std::string> eval_pairs;
+  double label_smoothing = 0;
+  double center_rewards_coefficient = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    TrainingOptions::fields(self, visit);
+    visit(self.eval_pairs, {.name = "eval-pairs", .help = "Held-out pairs to evaluate on at the end, and every --eval-steps."});
+    visit(self.label_smoothing,
+          {.name = "label-smoothing", .help = "Probability that a label is taken to be wrong.", .min = 0, .max = 0.5});
+    visit(self.center_rewards_coefficient,
+          {.name = "center-rewards-coefficient", .help = "Weight of (chosen + rejected)^2, which keeps rewards around 0. [TRL]", .min = 0});
+  }
 };
 
 // Input errors for options that have no effect beside others, and for a training of no steps.

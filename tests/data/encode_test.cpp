@@ -66,6 +66,49 @@ TEST(Encode, OldestPromptTokensGoFirstAndTheStartTokenStays) {
   EXPECT_EQ(encoder.report().truncated, 1);
 }
 
+TEST(Encode, ResponsesBeginWhereTheyLeaveThePrompt) {
+  const Tokenizer tokenizer = named_tokenizer(true, true);
+  Encoder encoder(tokenizer, nullptr, 6);
+  const std::vector<Content> contents = {text("ef"), text("efg"), text("efghi")};
+  const std::vector<EncodedResponse> responses = encoder.responses(text("abcd"), contents, "x");
+  ASSERT_EQ(responses.size(), 2);
+  EXPECT_EQ(responses[0].tokens, (TokenIds{1, 5, 6, 7, 8, 2}));  // a and b went
+  EXPECT_EQ(responses[0].begin, 3);
+  EXPECT_EQ(responses[0].length(), 3);
+  EXPECT_EQ(responses[1].tokens, (TokenIds{1, 6, 7, 8, 9, 2}));
+  EXPECT_EQ(responses[1].begin, 2);
+  EXPECT_EQ(encoder.report().too_long, 1);
+}
+
+TEST(Encode, ATokenThatNothingPrecedesIsNotPredicted) {
+  const Tokenizer tokenizer = Tokenizer::parse(letters_tokenizer(false), "test");
+  Encoder encoder(tokenizer, nullptr, 0);
+  const std::vector<Content> contents = {text("ab"), text("a")};
+  const std::vector<EncodedResponse> responses = encoder.responses(std::nullopt, contents, "x");
+  ASSERT_EQ(responses.size(), 1);
+  EXPECT_EQ(responses[0].begin, 1);
+  EXPECT_EQ(encoder.report().no_response, 1);
+  EXPECT_EQ(encoder.report().too_long, 0);
+}
+
+TEST(Encode, ResponsePairsAreWholeOrLeftOut) {
+  const Tokenizer tokenizer = named_tokenizer(false, false);
+  Encoder encoder(tokenizer, nullptr, 5);
+  const auto pair = [](const char* chosen, const char* rejected) {
+    Pair made;
+    made.prompt = text("ab"), made.chosen = text(chosen), made.rejected = text(rejected);
+    made.margin = 0.5;
+    return made;
+  };
+  const std::vector<EncodedResponsePair> pairs = encoder.response_pairs({pair("c", "d"), pair("cdefgh", "d"), pair("c", "c")});
+  ASSERT_EQ(pairs.size(), 1);
+  EXPECT_EQ(pairs[0].chosen.tokens, (TokenIds{3, 4, 5, 2}));
+  EXPECT_EQ(pairs[0].rejected.begin, 2);
+  EXPECT_EQ(pairs[0].margin, 0.5);
+  EXPECT_EQ(encoder.report().too_long, 1);
+  EXPECT_EQ(encoder.report().equal, 1);
+}
+
 TEST(Encode, TheStartTokenOutlivesTruncation) {
   for (const bool names_start : {true, false}) {
     const Tokenizer tokenizer = named_tokenizer(true, names_start);

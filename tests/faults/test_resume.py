@@ -20,9 +20,16 @@ COMMANDS = {
     "train, dropout": ["train", "--dropout", "0.1", "--dtype", "float32"],
     "align, bfloat16": ["align", "--responses", "groups.jsonl", "--dtype", "bfloat16", "--meta-batch-size", "2"],
     "align, Adam's direction": ["align", "--responses", "groups.jsonl", "--dtype", "float32", "--meta-scale", "adam", "--meta-lr", "1e-4", "--meta-batch-size", "2"],
+    "sft": ["sft", "--data", "pairs.jsonl", "--dtype", "bfloat16"],
+    "sft, LoRA": ["sft", "--data", "pairs.jsonl", "--lora-rank", "2", "--dtype", "float32"],
+    "dpo": ["dpo", "--pairs", "pairs.jsonl", "--dtype", "float32", "--lr", "1e-3"],
+    "ppo": ["ppo", "--prompts", "pairs.jsonl", "--rm", "rm", "--dtype", "float32", "--lr", "1e-3", "--max-new-tokens", "4", "--responses", "2", "--normalize-rewards",
+            "--kl-target", "0.1", "--kl-horizon", "50", "--num-ppo-epochs", "2"],
     "align, SGD, second order": ["align", "--responses", "groups.jsonl", "--dtype", "float32", "--meta-order", "second", "--optimizer", "sgd", "--lr", "0.01"],
 }
-COMMON = ["--model", "rm", "--pairs", "pairs.jsonl", "--batch-size", "2", "--max-steps", "40", "--save-steps", "3", "--threads", "1", "--quiet"]
+REWARD_MODEL = ["--model", "rm", "--pairs", "pairs.jsonl"]
+START = {"train": REWARD_MODEL, "align": REWARD_MODEL, "sft": ["--model", "lm"], "dpo": ["--model", "lm"], "ppo": ["--policy", "lm"]}
+COMMON = ["--batch-size", "2", "--max-steps", "40", "--save-steps", "3", "--threads", "1", "--quiet"]
 
 
 def weights(run):
@@ -47,8 +54,9 @@ def kill_after(arguments, folder, done):
 @pytest.mark.parametrize("what", list(COMMANDS))
 def test_killed_runs_end_the_same(what, tmp_path):
     save_checkpoint(tmp_path / "rm", "llama", "reward")
+    save_checkpoint(tmp_path / "lm", "llama", "causal")
     write_data(tmp_path)
-    command = COMMANDS[what] + COMMON
+    command = COMMANDS[what] + START[COMMANDS[what][0]] + COMMON
     run_metarm(*command, "--output", "whole", cwd=tmp_path)
     killed = tmp_path / "killed"
     rng = random.Random(what)
@@ -82,14 +90,14 @@ def test_another_seed_gives_other_weights(tmp_path):
     save_checkpoint(tmp_path / "rm", "llama", "reward")
     write_data(tmp_path)
     for seed in "12":
-        run_metarm("train", "--dtype", "float32", *COMMON, "--seed", seed, "--output", f"run{seed}", cwd=tmp_path)
+        run_metarm("train", "--dtype", "float32", *REWARD_MODEL, *COMMON, "--seed", seed, "--output", f"run{seed}", cwd=tmp_path)
     assert weights(tmp_path / "run1") != weights(tmp_path / "run2")
 
 
 def test_checkpoints_are_models_and_old_ones_go(tmp_path):
     save_checkpoint(tmp_path / "rm", "llama", "reward")
     write_data(tmp_path)
-    run_metarm("train", "--dtype", "float32", *COMMON, "--save-total-limit", "2", "--output", "run", cwd=tmp_path)
+    run_metarm("train", "--dtype", "float32", *REWARD_MODEL, *COMMON, "--save-total-limit", "2", "--output", "run", cwd=tmp_path)
     assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["step-36", "step-39"]
     scored = run_metarm("score", "--model", "run/checkpoints/step-36", "--input", "pairs.jsonl", cwd=tmp_path)
     assert len(scored.stdout.splitlines()) == 30
@@ -98,11 +106,11 @@ def test_checkpoints_are_models_and_old_ones_go(tmp_path):
 def test_a_torn_checkpoint_is_named(tmp_path):
     save_checkpoint(tmp_path / "rm", "llama", "reward")
     write_data(tmp_path)
-    run_metarm("train", "--dtype", "float32", *COMMON, "--output", "run", cwd=tmp_path)
+    run_metarm("train", "--dtype", "float32", *REWARD_MODEL, *COMMON, "--output", "run", cwd=tmp_path)
     (tmp_path / "run" / "config.json").unlink()
     state = tmp_path / "run" / "checkpoints" / "step-39" / "training_state.safetensors"
     state.write_bytes(state.read_bytes()[:-8])
-    result = run_metarm("train", "--dtype", "float32", *COMMON, "--output", "run", "--resume", cwd=tmp_path, check=False)
+    result = run_metarm("train", "--dtype", "float32", *REWARD_MODEL, *COMMON, "--output", "run", "--resume", cwd=tmp_path, check=False)
     assert result.returncode == 2 and "training_state.safetensors" in result.stderr and result.stderr.count("\n") == 1
 
 
@@ -111,7 +119,7 @@ def test_tensorboard_reads_the_events(tmp_path):
 
     save_checkpoint(tmp_path / "rm", "llama", "reward")
     write_data(tmp_path)
-    run_metarm("train", "--dtype", "float32", *COMMON, "--output", "run", "--eval-pairs", "pairs.jsonl", cwd=tmp_path)
+    run_metarm("train", "--dtype", "float32", *REWARD_MODEL, *COMMON, "--output", "run", "--eval-pairs", "pairs.jsonl", cwd=tmp_path)
     events = EventAccumulator(str(tmp_path / "run"))
     events.Reload()
     rows = read_rows(tmp_path / "run" / "metrics.jsonl")
@@ -126,7 +134,7 @@ def test_the_resolved_config_is_toml(tmp_path):
 
     save_checkpoint(tmp_path / "rm", "llama", "reward")
     write_data(tmp_path)
-    run_metarm("train", *COMMON, "--output", "run", "--lr", "0.0003", cwd=tmp_path)
+    run_metarm("train", *REWARD_MODEL, *COMMON, "--output", "run", "--lr", "0.0003", cwd=tmp_path)
     config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
     assert config["lr"] == 0.0003 and config["batch_size"] == 2 and config["lora_targets"] == ["all-linear"]
     assert json.loads((tmp_path / "run" / "config.json").read_text())["architectures"] == ["LlamaForSequenceClassification"]

@@ -37,3 +37,17 @@ def test_first_tokens_are_distributed_as_the_softmax_says(tmp_path):
     seen = torch.tensor([counts[i] for i in range(len(expected))]) / count
     for probability, share in zip(expected.tolist(), seen.tolist()):
         assert abs(share - probability) < 5 * (probability * (1 - probability) / count) ** 0.5 + 2 / count
+
+
+def test_best_of_n_is_what_score_likes_best(tmp_path):
+    save_checkpoint(tmp_path / "lm", "llama", "causal")
+    save_checkpoint(tmp_path / "rm", "gpt2", "reward")
+    write_rows(tmp_path / "prompts.jsonl", PROMPTS)
+    arguments = ["sample", "--model", tmp_path / "lm", "--prompts", tmp_path / "prompts.jsonl", "--dtype", "float32", "--max-new-tokens", 8, "--seed", 5, "--threads", 1, "--quiet"]
+    run_metarm(*arguments, "--responses", 6, "--output", tmp_path / "all.jsonl")
+    run_metarm(*arguments, "--best-of", 6, "--rm", tmp_path / "rm", "--output", tmp_path / "best.jsonl")
+    run_metarm("score", "--model", tmp_path / "rm", "--input", tmp_path / "all.jsonl", "--output", tmp_path / "scored.jsonl", "--quiet")
+    for best, scored in zip(read_rows(tmp_path / "best.jsonl"), read_rows(tmp_path / "scored.jsonl"), strict=True):
+        assert len(set(scored["rewards"])) == 6
+        assert best["rewards"] == [pytest.approx(max(scored["rewards"]), abs=1e-5)]
+        assert best["responses"] == [scored["responses"][scored["rewards"].index(max(scored["rewards"]))]]

@@ -2,7 +2,8 @@
 //   {"groups": [[[ids...], ...], ...], "tokens_per_batch": 1000}  ->  {"logits": per group, per sequence, per token [V]} or {"rewards": per
 //   group, per sequence}
 //   the same with {"response_tokens": per group, per sequence}  ->  {"log_probs": per group, per sequence, per response token}
-//   {"prompts": [[ids...], ...], "max_new_tokens": 8, "responses": 2, "temperature": 0}  ->  {"tokens": per prompt, per response}
+//   {"prompts": [[ids...], ...], "max_new_tokens": 8, "responses": 2, "temperature": 0, "log_probs": false}  ->  {"tokens": per prompt, per
+//   response, and "log_probs" likewise}
 #include <torch/torch.h>
 
 #include <iostream>
@@ -67,13 +68,18 @@ Json run(const std::string& directory, const std::string& what, const Json& requ
   options.sampling.temperature = request["temperature"];
   options.tokens_per_batch = request.value("tokens_per_batch", 100000);
   options.end_tokens = request.value("end_tokens", std::vector<TokenId>{});
-  Json tokens = Json::array();
+  options.log_probs = request.value("log_probs", false);
+  Json tokens = Json::array(), log_probs = Json::array();
   for (const auto& responses : generate(loaded.model, request["prompts"].get<std::vector<TokenIds>>(), options)) {
-    Json branch = Json::array();
-    for (const GeneratedResponse& response : responses) branch.push_back(response.tokens);
+    Json branch = Json::array(), branch_log_probs = Json::array();
+    for (const GeneratedResponse& response : responses) {
+      branch.push_back(response.tokens);
+      branch_log_probs.push_back(response.log_probs);
+    }
     tokens.push_back(branch);
+    log_probs.push_back(branch_log_probs);
   }
-  return {{"tokens", tokens}};
+  return {{"tokens", tokens}, {"log_probs", log_probs}};
 }
 
 }  // namespace

@@ -1,0 +1,18 @@
+#include "metarm/rl/ppo.h"
+
+#include "metarm/cli/command.h"
+#include "metarm/cli/training_result.h"
+
+namespace metarm {
+
+namespace {
+
+void run_ppo(const PpoOptions& options, const Parsed& parsed, Log& log) {
+  print_training_result(train_ppo(options, parsed, log), options.output, options.common.json, log);
+}
+
+}  // namespace
+
+Command ppo_command() { return make_command<PpoOptions, run_ppo>("ppo", "optimises a policy by a reward model (RLOO, GRPO, REINFORCE)"); }
+
+}  // namespace metarm

@@ -1,0 +1,37 @@
+#include "metarm/model/best_of.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace metarm {
+
+namespace {
+
+OpenRewardModel open_scorer(const std::string& directory, const CommonOptions& common, Log& log) {
+  ScoringOptions scoring;
+  scoring.max_length = 0;  // a response is scored whole
+  return open_reward_model(directory, scoring, common, log);
+}
+
+}  // namespace
+
+BestOf::BestOf(const std::string& reward_model, const CommonOptions& common, std::int64_t tokens_per_batch, Log& log)
+    : scorer_(open_scorer(reward_model, common, log)), tokens_per_batch_(tokens_per_batch) {}
+
+void BestOf::keep_best(std::vector<ResponseGroup>& groups) const {
+  Encoder encoder = scorer_.encoder();
+  std::vector<std::vector<TokenIds>> sequences;
+  for (const ResponseGroup& group : groups) {
+    std::vector<TokenIds>& of_group = sequences.emplace_back();
+    for (const Content& response : group.responses) of_group.push_back(*encoder.sequence(group.prompt, response, group.where));
+  }
+  const std::vector<std::vector<float>> rewards = score_groups(scorer_.loaded.reward_model, sequences, tokens_per_batch_);
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    const auto best = std::ranges::max_element(rewards[i]);
+    Content kept = std::move(groups[i].responses[static_cast<std::size_t>(best - rewards[i].begin())]);
+    groups[i].responses = {std::move(kept)};
+    groups[i].rewards = {*best};
+  }
+}
+
+}  // namespace metarm

@@ -1,0 +1,28 @@
+// `metarm ppo`: a policy by a reward model, on responses that it draws itself. One step, for P prompts with k responses each:
+//
+//   draw       y ~ pi_old at the temperature; log pi_old is recorded as tokens are drawn
+//   score      rewards R by the reward model, shaped as reward_shaping.h says; the reference's log-probabilities
+//   advantages by token, of the response that it belongs to (objectives/advantages.h), with d the KL estimates (objectives/kl.h):
+//                rloo       of R − beta · sum of d
+//                grpo       of R alone
+//                reinforce  sums to go of −beta · d, R added at the response's last token
+//   update     num_ppo_epochs · num_mini_batches times, on the mean over a part's tokens of the clipped loss (objectives/policy_loss.h)
+//              − entropy_coef · entropy, for grpo + beta · k3
+//
+// Figures of each step: loss, entropy, clip_share, of its updates; kl (mean over responses of log pi_old − log pi_ref), log_kl, kl_coef;
+// what describe() in rollouts.h says of the responses; prompts, responses, tokens. On probe prompts, as eval_...: describe().
+#pragma once
+
+#include <optional>
+
+#include "metarm/base/log.h"
+#include "metarm/rl/ppo_options.h"
+#include "metarm/train/loop.h"
+
+namespace metarm {
+
+// One process. Input error, with the checkpoints kept, where log-probabilities or rewards are no longer finite or the KL exceeds
+// --max-kl. nullopt: the run was finished already (--resume), nothing was done.
+std::optional<TrainingSummary> train_ppo(const PpoOptions& options, const Parsed& parsed, Log& log);
+
+}  // namespace metarm

@@ -1,0 +1,164 @@
+#include "metarm/rl/rollouts.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "metarm/base/error.h"
+#include "metarm/base/file.h"
+#include "metarm/eval/statistics.h"
+#include "metarm/model/generate.h"
+#include "metarm/model/response_text.h"
+
+namespace metarm {
+
+namespace {
+
+// Rewards are float32 whatever the policy's compute type.
+OpenRewardModel open_scorer(const std::string& directory, const PpoOptions& options, Log& log) {
+  ScoringOptions scoring{options.sequences, PoolingChoice::automatic};
+  scoring.chat_template = ChatFormat::automatic;  // the option names the policy's
+  CommonOptions common = options.common;
+  common.dtype = DTypeChoice::float32;
+  return open_reward_model(directory, scoring, common, log);
+}
+
+std::vector<float> flatten(const std::vector<std::vector<float>>& groups) {
+  std::vector<float> all;
+  for (const std::vector<float>& group : groups) all.insert(all.end(), group.begin(), group.end());
+  return all;
+}
+
+double mean_of(std::span<const float> values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+double deviation_of(std::span<const float> values) {
+  const double mean = mean_of(values);
+  double squares = 0;
+  for (const float value : values) squares += (value - mean) * (value - mean);
+  return std::sqrt(squares / static_cast<double>(values.size()));
+}
+
+// Pairs that the gold reward model does not tell apart are not counted; nullopt where there is none.
+std::optional<double> gold_accuracy(const std::vector<std::vector<float>>& reward, const std::vector<std::vector<float>>& gold) {
+  std::int64_t pairs = 0, right = 0;
+  for (std::size_t p = 0; p < gold.size(); ++p)
+    for (std::size_t i = 0; i < gold[p].size(); ++i)
+      for (std::size_t j = 0; j < gold[p].size(); ++j)
+        if (gold[p][i] > gold[p][j]) ++pairs, right += reward[p][i] > reward[p][j];
+  return pairs > 0 ? std::optional(static_cast<double>(right) / static_cast<double>(pairs)) : std::nullopt;
+}
+
+}  // namespace
+
+PolicyPrompts load_policy_prompts(const std::vector<std::string>& files, const TrainingSetup& setup, std::int64_t max_prompt_length,
+                                  const SequenceOptions& sequences, Log& log) {
+  Rows<Prompt> rows = read_prompts(files, sequences.bad_rows());
+  log_skipped(rows.report, log);
+  PolicyPrompts prompts{std::move(rows.rows), {}};
+  Encoder encoder = setup.encoder(0);
+  for (const Prompt& row : prompts.rows) {
+    prompts.tokens.push_back(encoder.prompt(row.prompt, max_prompt_length, row.where));
+    if (prompts.tokens.back().empty()) fail_input("{}: prompt: expected at least one token, got none", row.where);
+  }
+  for (const std::string& note : encoder.report().notes("--max-prompt-length")) log.info(note);
+  if (prompts.tokens.empty()) fail_input("prompts: expected some, got none");
+  return prompts;
+}
+
+RolloutMaker::RolloutMaker(const PpoOptions& options, const TrainingSetup& setup, Log& log)
+    : options_(options),
+      setup_(setup),
+      end_tokens_(list_end_tokens(*setup.tokenizer, setup.config())),
+      rm_(open_scorer(options.rm, options, log)) {
+  if (!options.gold_rm.empty()) gold_.emplace(open_scorer(options.gold_rm, options, log));
+}
+
+Rollouts RolloutMaker::make(const PolicyPrompts& prompts, std::span<const std::int64_t> rows, std::uint64_t seed) const {
+  const RolloutOptions& how = options_.rollouts;
+  GenerateOptions generation;
+  generation.responses = how.responses;
+  generation.max_new_tokens = how.max_new_tokens;
+  generation.sampling = {how.temperature, how.top_p, how.top_k};
+  generation.seed = seed;
+  generation.end_tokens = end_tokens_;
+  generation.log_probs = true;
+  generation.tokens_per_batch = options_.sequences.tokens_per_batch;
+  std::vector<TokenIds> tokens;
+  for (const std::int64_t row : rows) tokens.push_back(prompts.tokens[static_cast<std::size_t>(row)]);
+  Model policy = setup_.policy();
+  pack_for_generation(policy, false);
+
+  Rollouts made;
+  made.prompts.assign(rows.begin(), rows.end());
+  made.responses = how.responses;
+  made.row_begin.push_back(0);
+  const auto generated = generate(policy, tokens, generation);
+  for (std::size_t p = 0; p < generated.size(); ++p)
+    for (const GeneratedResponse& response : generated[p]) {
+      made.texts.push_back(response_text(*setup_.tokenizer, tokens[p], response.tokens));
+      EncodedResponse& row = made.rows.emplace_back(EncodedResponse{tokens[p], static_cast<std::int64_t>(tokens[p].size())});
+      row.tokens.insert(row.tokens.end(), response.tokens.begin(), response.tokens.end());
+      made.log_prob_S.insert(made.log_prob_S.end(), response.log_probs.begin(), response.log_probs.end());
+      made.row_begin.push_back(static_cast<std::int64_t>(made.log_prob_S.size()));
+      made.ended.push_back(response.ended);
+    }
+  made.reward = score(rm_, made, prompts);
+  if (gold_) made.gold = score(*gold_, made, prompts);
+  return made;
+}
+
+// Of texts, so that the reward model may have a tokenizer and a chat template of its own.
+std::vector<std::vector<float>> RolloutMaker::score(const OpenRewardModel& scorer, const Rollouts& rollouts,
+                                                    const PolicyPrompts& prompts) const {
+  Encoder encoder = scorer.encoder();
+  std::vector<std::vector<TokenIds>> groups;
+  for (std::size_t p = 0; p < rollouts.prompts.size(); ++p) {
+    const Prompt& prompt = prompts.rows[static_cast<std::size_t>(rollouts.prompts[p])];
+    std::vector<TokenIds>& group = groups.emplace_back();
+    for (std::int64_t row = rollouts.rows_of(p).begin; row < rollouts.rows_of(p).end; ++row) {
+      std::optional<TokenIds> sequence = encoder.sequence(prompt.prompt, rollouts.texts[static_cast<std::size_t>(row)], prompt.where);
+      if (!sequence)
+        fail_input("{}: expected responses of up to --max-length {} of the reward model's tokens, got a longer one; raise it", prompt.where,
+                   options_.sequences.max_length);
+      group.push_back(std::move(*sequence));
+    }
+  }
+  return score_groups(scorer.loaded.reward_model, groups, options_.sequences.tokens_per_batch);
+}
+
+void save_rollouts(const std::string& path, const Rollouts& rollouts, const PolicyPrompts& prompts) {
+  std::string lines;
+  for (std::size_t p = 0; p < rollouts.prompts.size(); ++p) {
+    const Prompt& prompt = prompts.rows[static_cast<std::size_t>(rollouts.prompts[p])];
+    ResponseGroup group;
+    group.prompt = prompt.prompt;
+    group.id = prompt.id;
+    group.rewards.assign(rollouts.reward[p].begin(), rollouts.reward[p].end());
+    for (std::int64_t row = rollouts.rows_of(p).begin; row < rollouts.rows_of(p).end; ++row)
+      group.responses.emplace_back(rollouts.texts[static_cast<std::size_t>(row)]);
+    lines += to_json(group).dump() + "\n";
+  }
+  write_file(path, lines);
+}
+
+Json describe(const Rollouts& rollouts) {
+  const std::vector<float> reward = flatten(rollouts.reward), gold = flatten(rollouts.gold);
+  const auto count = static_cast<double>(rollouts.row_count());
+  Json figures = {{"reward", mean_of(reward)},
+                  {"reward_deviation", deviation_of(reward)},
+                  {"response_length", static_cast<double>(rollouts.row_begin.back()) / count},
+                  {"ended", static_cast<double>(std::ranges::count(rollouts.ended, 1)) / count}};
+  if (rollouts.responses >= 2) {
+    const DifferenceStatistics differences = difference_statistics(rollouts.reward, 0);
+    figures["reward_difference_mean"] = differences.mean;
+    figures["reward_difference_variance"] = differences.variance;
+  }
+  if (gold.empty()) return figures;
+  figures["gold_reward"] = mean_of(gold);
+  if (const auto accuracy = gold_accuracy(rollouts.reward, rollouts.gold)) figures["gold_accuracy"] = *accuracy;
+  return figures;
+}
+
+}  // namespace metarm

@@ -1,0 +1,60 @@
+#include "metarm/train/pair_data.h"
+
+#include <fmt/format.h>
+
+#include "metarm/base/error.h"
+#include "metarm/eval/evaluate.h"
+#include "metarm/eval/figures.h"
+
+namespace metarm {
+
+namespace {
+
+std::vector<EncodedPair> load_pairs(const std::vector<std::string>& files, const char* option, Encoder& encoder,
+                                    const ScoringOptions& scoring, Log& log) {
+  const Rows<Pair> rows = read_pairs(files, scoring.bad_rows());
+  log_skipped(rows.report, log);
+  std::vector<EncodedPair> pairs = encoder.pairs(rows.rows);
+  if (pairs.empty())
+    fail_input("{}: expected pairs that fit in --max-length {}, got none of {}", option, scoring.max_length, rows.rows.size());
+  return pairs;
+}
+
+}  // namespace
+
+HeldOutFigures to_held_out_figures(const PairStatistics& statistics) {
+  return {{{"eval_accuracy", statistics.accuracy},
+           {"eval_accuracy_low", statistics.accuracy_interval.low},
+           {"eval_accuracy_high", statistics.accuracy_interval.high},
+           {"eval_loss", statistics.loss},
+           {"eval_margin", statistics.mean_margin},
+           {"eval_reward_deviation", statistics.reward_deviation}},
+          to_json(statistics),
+          fmt::format("accuracy {:.3f} [{:.3f}, {:.3f}] on {} held-out pairs, loss {:.3f}", statistics.accuracy,
+                      statistics.accuracy_interval.low, statistics.accuracy_interval.high, statistics.pairs, statistics.loss)};
+}
+
+PairData load_pair_data(const TrainingSetup& setup, const std::vector<std::string>& pairs, const std::vector<std::string>& held_out,
+                        const ScoringOptions& scoring, Log& log) {
+  Encoder encoder = setup.encoder(scoring.max_length);
+  PairData data;
+  data.pairs = load_pairs(pairs, "--pairs", encoder, scoring, log);
+  if (!held_out.empty()) data.held_out = load_pairs(held_out, "--eval-pairs", encoder, scoring, log);
+  for (const std::string& note : encoder.report().notes()) log.info(note);
+  return data;
+}
+
+Objective make_pair_objective(const char* name, const TrainingSetup& setup, const PairData& data, std::int64_t steps_per_epoch,
+                              std::int64_t tokens_per_batch) {
+  Objective objective;
+  objective.name = name;
+  objective.steps_per_epoch = steps_per_epoch;
+  objective.progress = [](const Json& figures) { return figure_text(figures, "loss") + ", " + figure_text(figures, "accuracy"); };
+  if (!data.held_out.empty())
+    objective.evaluate = [&setup, &data, tokens_per_batch] {
+      return to_held_out_figures(pair_statistics(score_pairs(setup.ranks, setup.reward_model(), data.held_out, tokens_per_batch)));
+    };
+  return objective;
+}
+
+}  // namespace metarm

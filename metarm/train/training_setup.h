@@ -1,0 +1,87 @@
+// What is trained, a reward model or a policy: the model, its trainable weights, its tokenizer; saving it, and resuming. What it is trained
+// on is the caller's.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "metarm/base/log.h"
+#include "metarm/base/ranks.h"
+#include "metarm/data/encode.h"
+#include "metarm/model/checkpoint.h"
+#include "metarm/model/common_options.h"
+#include "metarm/model/lora.h"
+#include "metarm/model/trainable.h"
+#include "metarm/train/share.h"
+#include "metarm/train/training_options.h"
+
+namespace metarm {
+
+class TrainingSetup {
+ public:
+  // Reads the tokenizer and the chat template of the checkpoint `of_model`, which is all that rows need. Input error where its device
+  // cannot serve the ranks.
+  TrainingSetup(std::string of_model, const SequenceOptions& sequences, const CommonOptions& common, Ranks& of_run);
+
+  // Loads the weights and makes them, or with LoRA adapters over them, trainable. `separate_copy`: see Trainable. Input errors for a model
+  // that cannot be trained or saved as asked.
+  void load_as_reward_model(MissingHead missing_head, bool separate_copy, const TrainingOptions& training, const ScoringOptions& scoring,
+                            Log& log);
+  void load_as_policy(const TrainingOptions& training, Log& log);
+
+  Ranks& ranks;
+  std::string source;  // the checkpoint that training starts from
+  std::optional<Lora> lora;
+  std::unique_ptr<Trainable> trainable;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::optional<ChatTemplate> chat;
+
+  // Their forward pass reads the trainable's compute copy. One of the two exists.
+  const RewardModel& reward_model() const { return std::get<LoadedRewardModel>(loaded_).reward_model; }
+  const Model& policy() const { return std::get<LoadedLanguageModel>(loaded_).model; }
+  const CheckpointConfig& config() const;
+
+  at::Device device() const { return device_; }
+  at::ScalarType compute_dtype() const { return compute_; }
+  Share share() const { return Share(ranks, trainable->master().flat().numel()); }
+  Encoder encoder(std::int64_t max_length) const { return Encoder(*tokenizer, chat ? &*chat : nullptr, max_length); }
+
+  // Writes the model, from the master weights, into an existing folder: whole, or with LoRA the adapters, or with `merge` the whole with
+  // the adapters merged.
+  void save(const std::string& folder, bool merge, SaveDType dtype) const;
+  // Takes the master weights from a whole model that save() wrote.
+  void load_weights(const std::string& folder, Log& log);
+
+ private:
+  bool is_policy() const { return std::holds_alternative<LoadedLanguageModel>(loaded_); }
+  void make_trainable(const TrainingOptions& training, const at::Tensor& head, bool separate_copy);
+  std::vector<at::Tensor> master_tensors() const;
+  Model over_master() const;
+  void save_merged(const std::string& folder, SaveDType dtype) const;
+
+  at::Device device_;
+  at::ScalarType compute_;
+  std::uint64_t seed_;
+  ChatFormat chat_format_;
+  std::variant<LoadedRewardModel, LoadedLanguageModel> loaded_;
+};
+
+// What a resumed run needs besides the model.
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+struct RunState {
+  NamedTensors tensors;                                  // float32, each rank its part of [total]
+  std::vector<std::pair<std::string, double*>> numbers;  // the same on all ranks
+};
+
+// A checkpoint to resume from: the model in float32 as save() writes it, training_state.safetensors with the state's tensors, whole
+// ([total]), and training_state.json with its numbers; written by one rank, whatever their number. load_checkpoint restores all in place,
+// bit for bit, of tensors each rank its part; a file of another run is an input error.
+void save_checkpoint(const TrainingSetup& setup, const std::string& folder, bool merge, const RunState& state);
+void load_checkpoint(TrainingSetup& setup, const std::string& folder, const RunState& state, Log& log);
+
+}  // namespace metarm

@@ -1,0 +1,74 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "metarm/objectives/advantages.h"
+#include "metarm/objectives/implicit_reward.h"
+#include "metarm/objectives/kl.h"
+#include "metarm/objectives/policy_loss.h"
+
+namespace metarm {
+namespace {
+
+void expect_near(const at::Tensor& found, const std::vector<double>& expected) {
+  ASSERT_EQ(found.numel(), static_cast<std::int64_t>(expected.size()));
+  const at::Tensor flat = found.reshape({-1});
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    EXPECT_NEAR(flat[static_cast<std::int64_t>(i)].item<double>(), expected[i], 1e-5) << "at " << i;
+}
+
+// Ratios 1.5, 1.5, 0.5, 0.5 and 1 with advantages of either sign: the pessimistic term is the smaller one.
+TEST(PolicyLoss, TakesTheSmallerTermAndItsGradient) {
+  const at::Tensor log_prob = torch::tensor({1.5F, 1.5F, 0.5F, 0.5F, 1.F}).log().requires_grad_(true);
+  const at::Tensor advantage = torch::tensor({2.F, -2.F, 2.F, -2.F, 3.F});
+  const PolicyLosses losses = policy_losses(log_prob, torch::zeros({5}), advantage, 0.2);
+  expect_near(losses.loss_S, {-2.4, 3, -1, 1.6, -3});
+  expect_near(losses.clipped_S, {1, 0, 0, 1, 0});
+  losses.loss_S.sum().backward();
+  expect_near(log_prob.grad(), {0, 3, -1, 0, -3});
+}
+
+TEST(Kl, KnownValues) {
+  const at::Tensor policy = torch::tensor({-1.F, -2.F}), reference = torch::tensor({-1.5F, -1.F});
+  expect_near(kl_estimates(policy, reference, KlEstimator::k1), {0.5, -1});
+  expect_near(kl_estimates(policy, reference, KlEstimator::k2), {0.125, 0.5});
+  expect_near(kl_estimates(policy, reference, KlEstimator::k3), {std::exp(-0.5) - 1 + 0.5, std::exp(1.0) - 1 - 1});
+}
+
+// Weighted by the probabilities of all tokens, k1 and k3 give the KL itself.
+TEST(Kl, TwoEstimatorsAreUnbiased) {
+  torch::manual_seed(0);
+  const at::Tensor p = at::log_softmax(torch::randn({50}), 0), q = at::log_softmax(torch::randn({50}), 0);
+  const double kl = (p.exp() * (p - q)).sum().item<double>();
+  for (const KlEstimator estimator : {KlEstimator::k1, KlEstimator::k3})
+    EXPECT_NEAR((p.exp() * kl_estimates(p, q, estimator)).sum().item<double>(), kl, 1e-5);
+}
+
+TEST(Advantages, OfRlooAreAgainstTheOthers) {
+  expect_near(rloo_advantages(torch::tensor({{1.F, 2.F, 6.F}, {0.F, 0.F, 3.F}})), {-3, -1.5, 4.5, -1.5, -1.5, 3});
+}
+
+TEST(Advantages, OfGrpoAreScaledByTheGroup) {
+  const double scale = 1 / (2 + 1e-4);  // the deviation of 1, 3, 5 with k - 1
+  expect_near(grpo_advantages(torch::tensor({{1.F, 3.F, 5.F}, {4.F, 4.F, 4.F}})), {-2 * scale, 0, 2 * scale, 0, 0, 0});
+}
+
+TEST(Advantages, ToGoSumWithinARow) {
+  const at::Tensor rewards = torch::tensor({1.F, 2.F, 3.F, 10.F, 20.F});
+  expect_near(rewards_to_go(rewards, std::vector<std::int64_t>{0, 3, 5}), {6, 5, 3, 30, 20});
+  expect_near(rewards, {1, 2, 3, 10, 20});
+}
+
+TEST(Advantages, WhitenedHaveMeanZeroAndDeviationOne) {
+  const at::Tensor white = whiten(torch::tensor({1.F, 2.F, 6.F}));
+  EXPECT_NEAR(white.mean().item<double>(), 0, 1e-6);
+  EXPECT_NEAR(white.square().mean().item<double>(), 1, 1e-6);
+}
+
+TEST(ImplicitReward, IsTheScaledLogRatio) {
+  expect_near(implicit_rewards(torch::tensor({-3.F, -5.F}), torch::tensor({-4.F, -4.F}), 0.5), {0.5, -0.5});
+}
+
+}  // namespace
+}  // namespace metarm
