@@ -38,7 +38,7 @@ bool is_array_of_tables(const toml::node& node) { return node.is_array_of_tables
 
 }  // namespace
 
-ConfigFile load_config(const std::string& path) {
+ConfigFile load_config_file(const std::string& path) {
   const std::string text = read_file(path);
   toml::table table;
   try {

@@ -30,6 +30,6 @@ struct ConfigFile {
 };
 
 // Input error for what is no TOML, and for a value or a table that no option takes.
-ConfigFile load_config(const std::string& path);
+ConfigFile load_config_file(const std::string& path);
 
 }  // namespace metarm

@@ -208,7 +208,7 @@ class Parser {
   }
 
   void read_config(const std::string& path) {
-    const ConfigFile file = load_config(path);
+    const ConfigFile file = load_config_file(path);
     for (const auto& [name, tables] : file.arrays) {
       if (tables_name_ == nullptr || name != tables_name_)
         fail_input("{}: expected options{}, got [[{}]]", tables.front().where,
