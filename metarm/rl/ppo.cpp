@@ -127,10 +127,10 @@ class PolicyOptimisation {
     const std::int64_t count = std::min(options_.training.batch_size, static_cast<std::int64_t>(data_.prompts.rows.size()));
     rollouts_ = maker_.make(data_.prompts, order_.stream(step, count), derive_seed(seed(), "rollouts", static_cast<std::uint64_t>(step)));
     trees_.clear();
-    for (std::int64_t p = 0; p < count; ++p)
+    for (std::size_t p = 0; p < rollouts_.prompts.size(); ++p)
       trees_.push_back(make_response_tree(
           std::span(rollouts_.rows)
-              .subspan(static_cast<std::size_t>(p * rollouts_.responses), static_cast<std::size_t>(rollouts_.responses))));
+              .subspan(static_cast<std::size_t>(rollouts_.rows_of(p).begin), static_cast<std::size_t>(rollouts_.responses))));
     old_log_prob_S_ = to_tensor(rollouts_.log_prob_S);
     reference_log_prob_S_ = reference_log_probs();
     step_kl_coef_ = shaping_.kl_coef();

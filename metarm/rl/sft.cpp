@@ -69,7 +69,8 @@ class Sft {
     std::vector<EncodedResponse> responses;
     for (const std::int64_t row : order_.batch(step, options_.training.batch_size))
       responses.push_back(data_.responses[static_cast<std::size_t>(row)]);
-    const auto count = static_cast<double>(count_tokens(responses));
+    const std::int64_t response_tokens = count_tokens(responses);
+    const auto count = static_cast<double>(response_tokens);
     std::array<double, 2> sums = {0, 0};  // loss, entropy
     GradientSum sum(setup_.ranks, *setup_.trainable, gradient);
     const std::int64_t tokens = pass_.backward(setup_, make_trees(responses), step, sum, [&](const Microbatch& batch) {
@@ -79,7 +80,8 @@ class Sft {
       return loss;
     });
     setup_.ranks.sum(sums);
-    return {{"loss", sums[0]}, {"entropy", sums[1]}, {"responses", responses.size()}, {"response_tokens", count}, {"tokens", tokens}};
+    return {
+        {"loss", sums[0]}, {"entropy", sums[1]}, {"responses", responses.size()}, {"response_tokens", response_tokens}, {"tokens", tokens}};
   }
 
   HeldOutFigures evaluate() {
