@@ -109,9 +109,10 @@ std::string to_table(const std::vector<std::pair<std::string, WinRates>>& rows) 
   table += fmt::format("\n| {:-<{}} | {:->12} | {:->19} | {:->19} | {:->19} | {:->20} | {:->7} |", "", width, "", "", "", "", "", "");
   for (const auto& [name, rates] : rows) {
     const std::array<int, 3> whole = whole_percents(rates);
-    table += "\n" + fmt::format(kRow, name, width, fmt::format("{}/{}/{}", whole[0], whole[1], whole[2]), percent_with_interval(rates.win),
-                                percent_with_interval(rates.tie), percent_with_interval(rates.lose), percent_with_interval(rates.net),
-                                rates.prompts);
+    table += '\n';
+    table +=
+        fmt::format(kRow, name, width, fmt::format("{}/{}/{}", whole[0], whole[1], whole[2]), percent_with_interval(rates.win),
+                    percent_with_interval(rates.tie), percent_with_interval(rates.lose), percent_with_interval(rates.net), rates.prompts);
   }
   return table;
 }

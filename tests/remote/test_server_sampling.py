@@ -55,7 +55,7 @@ def good_json(server, body):
 
 FAULTS = {
     "too slow": lambda s, b: Reply(echo(s, b).body, delay_s=1.5),
-    "500": lambda s, b: Reply({"error": {"message": "out of luck"}}, status=503),
+    "503": lambda s, b: Reply({"error": {"message": "out of luck"}}, status=503),
     "429": lambda s, b: Reply({"error": "too many"}, status=429),
     "408": lambda s, b: Reply("", status=408),
     "409": lambda s, b: Reply("", status=409),
