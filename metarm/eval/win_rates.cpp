@@ -16,7 +16,8 @@ using Shares = std::array<double, 4>;  // win, tie, lose, win - lose
 
 Shares shares_of(const std::vector<Outcome>& outcomes) {
   Shares shares{};
-  for (const Outcome outcome : outcomes) shares[static_cast<std::size_t>(outcome)] += 1.0 / static_cast<double>(outcomes.size());
+  for (const Outcome outcome : outcomes) ++shares[static_cast<std::size_t>(outcome)];
+  for (double& share : shares) share /= static_cast<double>(outcomes.size());
   shares[3] = shares[0] - shares[2];
   return shares;
 }
@@ -71,7 +72,8 @@ WinRates win_rates(std::span<const std::vector<Outcome>> by_prompt, std::uint64_
   }
   std::size_t each = 0;
   for (Share* share : {&rates.win, &rates.tie, &rates.lose, &rates.net}) {
-    for (const Shares& of_prompt : prompts) share->value += of_prompt[each] / static_cast<double>(prompts.size());
+    for (const Shares& of_prompt : prompts) share->value += of_prompt[each];
+    share->value /= static_cast<double>(prompts.size());
     std::ranges::sort(draws[each]);
     share->interval = {quantile(draws[each], 0.025), quantile(draws[each], 0.975)};
     ++each;
@@ -109,9 +111,10 @@ std::string to_table(const std::vector<std::pair<std::string, WinRates>>& rows) 
   table += fmt::format("\n| {:-<{}} | {:->12} | {:->19} | {:->19} | {:->19} | {:->20} | {:->7} |", "", width, "", "", "", "", "", "");
   for (const auto& [name, rates] : rows) {
     const std::array<int, 3> whole = whole_percents(rates);
-    table += "\n" + fmt::format(kRow, name, width, fmt::format("{}/{}/{}", whole[0], whole[1], whole[2]), percent_with_interval(rates.win),
-                                percent_with_interval(rates.tie), percent_with_interval(rates.lose), percent_with_interval(rates.net),
-                                rates.prompts);
+    table += '\n';
+    table +=
+        fmt::format(kRow, name, width, fmt::format("{}/{}/{}", whole[0], whole[1], whole[2]), percent_with_interval(rates.win),
+                    percent_with_interval(rates.tie), percent_with_interval(rates.lose), percent_with_interval(rates.net), rates.prompts);
   }
   return table;
 }

@@ -42,8 +42,10 @@ struct Transfer {
   Handle handle;  // while under way
   bool too_large = false;
   std::int64_t tries = 0, failures = 0;  // failures in a row that count
-  std::int64_t answers_before = 0;       // of all requests, when this one began or last failed
-  Clock::time_point due;                 // of the next try
+  // Of all requests, when the try before this one began, and when this one did: in two tries a server that answers anybody shows it,
+  // whatever comes first.
+  std::int64_t answers_before_last = 0, answers_before = 0;
+  Clock::time_point due;  // of the next try
 };
 
 std::size_t receive(char* bytes, std::size_t size, std::size_t count, void* user) {
@@ -118,7 +120,8 @@ class Client {
     transfer.handle.reset(curl_easy_init());
     transfer.answer.clear();
     transfer.error.front() = 0;
-    ++transfer.tries;
+    transfer.answers_before_last = transfer.tries++ == 0 ? answers_ : transfer.answers_before;
+    transfer.answers_before = answers_;
     set(transfer, CURLOPT_URL, transfer.url.c_str());
     set(transfer, CURLOPT_PROXY, server_.options.proxy.c_str());  // an empty one: none, whatever the environment says
     set(transfer, CURLOPT_NOPROXY, "");
@@ -149,7 +152,6 @@ class Client {
       transfer->request = std::move(*request);
       transfer->url = server_.url + transfer->request.path;
       transfer->body = transfer->request.body.dump();
-      transfer->answers_before = answers_;
       start(*transfers_.emplace_back(std::move(transfer)));
     }
   }
@@ -207,7 +209,7 @@ class Client {
   bool try_again(Transfer& transfer, const Failure& failure) {
     const bool refusal = failure.status == 500 || (failure.status >= 400 && !failure.passing);
     if (refusal && exchange_.refused && exchange_.refused(transfer.request, failure)) return false;
-    const bool others_go_on = failure.busy && answers_ > std::exchange(transfer.answers_before, answers_);
+    const bool others_go_on = failure.busy && answers_ > transfer.answers_before_last;
     transfer.failures = others_go_on ? 1 : transfer.failures + 1;
     const bool hopeless = !failure.passing || failure.wait_s > kLongestWait_s || transfer.failures > server_.options.retries;
     if (hopeless || failure_) {

@@ -24,6 +24,11 @@ def write_groups(folder, count=30, responses=2, subsets=("calm", "wild", "")):
     rows = [{"prompt": f"{i}{text()}", **({"subset": subsets[i % len(subsets)]} if subsets[i % len(subsets)] else {})} for i in range(count)]
     for name in "ab":
         write_rows(folder / f"{name}.jsonl", [row | {"responses": [text() for _ in range(responses)]} for row in rows])
+    even = read_rows(folder / "b.jsonl")
+    for i, row in enumerate(read_rows(folder / "a.jsonl")):
+        if i % 4 == 1:  # other words of the same length
+            even[i]["responses"][0] = row["responses"][0].upper()
+    write_rows(folder / "b.jsonl", even)
     return [(a, b) for a, b in zip(read_rows(folder / "a.jsonl"), read_rows(folder / "b.jsonl"))]
 
 

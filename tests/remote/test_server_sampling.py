@@ -55,7 +55,7 @@ def good_json(server, body):
 
 FAULTS = {
     "too slow": lambda s, b: Reply(echo(s, b).body, delay_s=1.5),
-    "500": lambda s, b: Reply({"error": {"message": "out of luck"}}, status=503),
+    "503": lambda s, b: Reply({"error": {"message": "out of luck"}}, status=503),
     "429": lambda s, b: Reply({"error": "too many"}, status=429),
     "408": lambda s, b: Reply("", status=408),
     "409": lambda s, b: Reply("", status=409),
@@ -183,7 +183,7 @@ def test_a_wait_without_end_is_refused(tmp_path):
 ])
 def test_a_refusal_is_quoted_and_not_repeated(body, quoted, tmp_path):
     with CompletionServer(lambda s, b: Reply(body, status=400)) as server:
-        line = failed(tmp_path, server, "--responses", 1, "--concurrency", 1, code=2)
+        line = failed(tmp_path, server, "--temperature", 0, "--concurrency", 1, code=2)
         assert len(server.asked) == 1
         assert line.startswith(f"metarm: prompts.jsonl:1: {server.url}/v1/completions: expected an answer, got 400") and quoted in line
     assert not list(tmp_path.glob("out.jsonl*"))
