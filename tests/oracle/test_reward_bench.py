@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 
 import numpy as np
 import pytest
@@ -47,7 +48,8 @@ def run_benchmark(model, rows, folder):
 
 def read_json(path):
     text = path.read_text()
-    assert text == json.dumps(json.loads(text), indent=4, sort_keys=True), "not as the scripts write it"
+    layout = lambda written: re.sub(r"\d+\.\d+(e-?\d+)?", "0", written)  # a number may have a digit more than Python writes
+    assert layout(text) == layout(json.dumps(json.loads(text), indent=4, sort_keys=True)), "not as the scripts write it"
     return json.loads(text)
 
 
