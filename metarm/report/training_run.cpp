@@ -15,13 +15,15 @@ constexpr std::size_t kTrendValues = 40, kTrendBlocks = 100, kTrendBlock = 8;
 
 std::string metrics_path(const std::string& folder) { return (fs::path(folder) / "metrics.jsonl").string(); }
 
-void take_row(const JsonRow& row, TrainingRun& run, bool& any) {
+void take_row(const JsonRow& row, TrainingRun& run) {
   const std::int64_t step = count_field(row.value, "step", row.where());
-  if (any && step <= run.steps) fail_input("{}: step: expected more than {}, which came before, got {}", row.where(), run.steps, step);
+  if (step < run.steps) fail_input("{}: step: expected at least {}, which came before, got {}", row.where(), run.steps, step);
   run.steps = step;
   for (const auto& [key, value] : row.value.items()) {
     if (!value.is_number() || key == "step" || key == "time_s") continue;
     Series& series = run.figures[key];
+    if (!series.steps.empty() && series.steps.back() == step)
+      fail_input("{}: {}: expected once for step {}, got it again", row.where(), key, step);
     series.steps.push_back(step);
     series.values.push_back(value.get<double>());
   }
@@ -29,7 +31,6 @@ void take_row(const JsonRow& row, TrainingRun& run, bool& any) {
     run.last_time_s = number_field(row.value, "time_s", row.where());
     if (run.first_time_s == 0) run.first_time_s = run.last_time_s;
   }
-  any = true;
 }
 
 Json to_json(const Series& series) { return {{"steps", series.steps}, {"values", series.values}}; }
@@ -45,8 +46,7 @@ TrainingRun read_training_run(const std::string& folder, const std::string& name
   run.name = name;
   run.config = read_config(folder);
   run.finished = fs::exists(fs::path(folder) / "config.json") || fs::exists(fs::path(folder) / "adapter_config.json");
-  bool any = false;
-  for_each_record(metrics_path(folder), [&](const JsonRow& row) { take_row(row, run, any); });
+  for_each_record(metrics_path(folder), [&](const JsonRow& row) { take_row(row, run); });
   return run;
 }
 

@@ -22,7 +22,8 @@ struct TrainingRun {
 
 bool is_training_run(const std::string& folder);  // has metrics.jsonl
 
-// Values that are no numbers are passed over. Input error `file:line: ...`: a step that is missing or not above the one before.
+// Values that are no numbers are passed over. Input error `file:line: ...`: a step that is missing or below the one before. A step may
+// have several rows, each with other figures.
 TrainingRun read_training_run(const std::string& folder, const std::string& name);
 
 // For the page: `figures` with at most `points` values each, and with `trends`, means of stretches of steps taken from all values, for

@@ -36,7 +36,9 @@ class TrainingRunTest : public testing::Test {
 TEST_F(TrainingRunTest, FiguresByKey) {
   write(R"({"step": 1, "time_s": 100.5, "loss": 0.7, "note": "text", "gone": null})"
         "\n"
-        R"({"step": 3, "time_s": 130.5, "loss": 0.5, "eval_accuracy": 0.75})"
+        R"({"step": 3, "time_s": 130.5, "loss": 0.5})"
+        "\n"
+        R"({"step": 3, "time_s": 130.5, "eval_accuracy": 0.75})"
         "\n");
   const TrainingRun run = read();
   EXPECT_EQ(run.config.command, "align");
@@ -68,8 +70,10 @@ TEST_F(TrainingRunTest, OtherFaultsNameTheirLine) {
   EXPECT_TRUE(error().starts_with(metrics_line(2) + "expected JSON")) << error();
   write("{\"step\": 1}\n[1]\n");
   EXPECT_EQ(error(), metrics_line(2) + "expected an object, got list");
-  write("{\"step\": 2}\n{\"step\": 2}\n");
-  EXPECT_EQ(error(), metrics_line(2) + "step: expected more than 2, which came before, got 2");
+  write("{\"step\": 2}\n{\"step\": 1}\n");
+  EXPECT_EQ(error(), metrics_line(2) + "step: expected at least 2, which came before, got 1");
+  write("{\"step\": 2, \"loss\": 1}\n{\"step\": 2, \"loss\": 1}\n");
+  EXPECT_EQ(error(), metrics_line(2) + "loss: expected once for step 2, got it again");
   write("{\"loss\": 2}\n");
   EXPECT_EQ(error(), metrics_line(1) + "step: expected a value, got no such field");
   write("{\"step\": 1.5}\n");
