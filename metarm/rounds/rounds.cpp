@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <sstream>
@@ -22,6 +23,20 @@ void add_figures(const Json& value, const std::string& name, Json& figures) {
   if (value.is_number()) figures[name] = value;
   if (value.is_object())
     for (const auto& [key, inner] : value.items()) add_figures(inner, name + "." + key, figures);
+}
+
+// A training's figures are those of its last step, whether it ended now or before a kill.
+Json last_figures(const std::string& metrics) {
+  Json figures = Json::object();
+  std::int64_t last = -1;
+  for_each_row({metrics}, BadRows::stop, [&](const JsonRow& row) {
+    const std::int64_t step = row.value.value("step", std::int64_t{-1});
+    if (step > last) figures = Json::object();
+    last = std::max(last, step);
+    figures.update(row.value);
+  });
+  figures.erase("time_s");
+  return figures;
 }
 
 class Rounds {
@@ -118,6 +133,8 @@ class Rounds {
     arguments.insert(arguments.end(), {program_, stage.command, "--config", config});
     const FinishedProcess finished = run_process(arguments);
     check_end(stage, finished);
+    const fs::path metrics = fs::path(known_.at("output")) / "metrics.jsonl";
+    if (fs::exists(metrics)) return last_figures(metrics.string());
     return parse_json(finished.standard_out, fmt::format("{}: what metarm {} printed", stage.where, stage.command));
   }
 
