@@ -39,6 +39,12 @@ Json last_figures(const std::string& metrics) {
   return figures;
 }
 
+// What a killed process left under temporary names.
+void remove_leftovers(const fs::path& folder) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+    if (is_temporary(entry.path().string())) fs::remove_all(entry.path());
+}
+
 class Rounds {
  public:
   Rounds(const RoundsOptions& options, std::vector<Stage> stages, const std::string& program, Log& log)
@@ -65,6 +71,7 @@ class Rounds {
     for (std::int64_t round = 1; round <= options_.rounds; ++round) {
       begin(round);
       fs::create_directories(folder_);
+      remove_leftovers(folder_);
       Json figures = Json::object();
       for (const Stage& stage : stages_) {
         place(stage);
@@ -180,6 +187,7 @@ std::vector<Json> run_rounds(const RoundsOptions& options, const Parsed& parsed,
   Rounds rounds(options, read_stages(parsed.tables, commands), program, log);
   rounds.check();
   fs::create_directories(options.output);
+  remove_leftovers(options.output);
   write_file((fs::path(options.output) / "config.toml").string(), config);
   return rounds.run();
 }
