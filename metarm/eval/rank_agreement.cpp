@@ -6,6 +6,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/random.h"
+#include "metarm/eval/quantile.h"
 
 namespace metarm {
 
@@ -40,14 +41,6 @@ PairOrders count_orders(std::span<const float> first, std::span<const float> sec
 double tau_b(const PairOrders& counts) {
   const double untied = (counts.pairs - counts.first_ties) * (counts.pairs - counts.second_ties);
   return untied > 0 ? (counts.alike - counts.opposed) / std::sqrt(untied) : kNone;
-}
-
-// Between neighbours of the sorted values, as numpy's quantile.
-double quantile(const std::vector<double>& sorted, double share) {
-  const double place = share * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<std::size_t>(place);
-  const std::size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
 }  // namespace

@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <functional>
 #include <optional>
 
 #include "metarm/base/error.h"
+#include "metarm/base/stopwatch.h"
 #include "metarm/eval/evaluate.h"
 
 namespace metarm {
@@ -109,7 +109,7 @@ class Scorer {
 
 ScoreSummary score_rows(Ranks& ranks, const RewardModel& reward_model, Encoder& encoder, const std::vector<std::string>& files,
                         BadRows bad_rows, std::int64_t tokens_per_batch, const std::function<void(const Json& row)>& write, Log& log) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch stopwatch;
   Scorer scorer(ranks, reward_model, tokens_per_batch, write, log);
   const BadRowReport report = for_each_row(files, bad_rows, [&](const JsonRow& row) {
     const RowKind kind = recognise_row(row);
@@ -117,7 +117,7 @@ ScoreSummary score_rows(Ranks& ranks, const RewardModel& reward_model, Encoder& 
   });
   scorer.flush();
   scorer.summary.skipped = report.skipped;
-  scorer.summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  scorer.summary.seconds = stopwatch.seconds();
   log_skipped(report, log);
   if (scorer.summary.too_long > 0)
     log.warn(fmt::format("{} rows hold a response that alone is longer than --max-length: its reward is null", scorer.summary.too_long));

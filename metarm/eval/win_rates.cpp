@@ -7,6 +7,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/random.h"
+#include "metarm/eval/quantile.h"
 
 namespace metarm {
 
@@ -20,14 +21,6 @@ Shares shares_of(const std::vector<Outcome>& outcomes) {
   for (double& share : shares) share /= static_cast<double>(outcomes.size());
   shares[3] = shares[0] - shares[2];
   return shares;
-}
-
-// Between the two nearest values of sorted ones, as numpy.percentile.
-double quantile(const std::vector<double>& sorted, double share) {
-  const double place = share * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<std::size_t>(place);
-  const std::size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (sorted[above] - sorted[below]) * (place - static_cast<double>(below));
 }
 
 Shares mean_of_draw(const std::vector<Shares>& prompts, RandomStream stream) {

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
+#include "metarm/base/stopwatch.h"
 #include "metarm/model/best_of.h"
 #include "metarm/model/checkpoint.h"
 #include "metarm/model/generate.h"
@@ -50,13 +50,13 @@ class Sampler {
         load_language_model(options_.model, resolve_dtype(options_.common, device_, Work::sampling), device_, log_);
     pack_for_generation(policy.model, options_.quantization == Quantization::int8);
     const std::vector<TokenIds> prompts = encode(rows.rows);
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch stopwatch;
     const std::size_t block = kBlockPrompts * static_cast<std::size_t>(ranks_.size());
     for (std::size_t begin = 0; begin < prompts.size(); begin += block) {
       const std::string lines = sample_block(policy, rows.rows, prompts, begin, std::min(begin + block, prompts.size()));
       for (const std::string& of_rank : ranks_.gather_to_first(lines)) file->write(of_rank);
     }
-    summary_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    summary_.seconds = stopwatch.seconds();
     sum_up();
     if (file) file->commit();
     return summary_;

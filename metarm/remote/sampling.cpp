@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <deque>
 #include <filesystem>
 #include <memory>
@@ -15,6 +14,7 @@
 #include "metarm/base/file.h"
 #include "metarm/base/journal.h"
 #include "metarm/base/random.h"
+#include "metarm/base/stopwatch.h"
 #include "metarm/remote/completion.h"
 
 namespace metarm {
@@ -55,7 +55,7 @@ class ServerSampler {
     summary_.skipped = read.report.skipped;
     prompts_ = std::move(read.rows);
     groups_.resize(prompts_.size());
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch stopwatch;
     open_journal();
     for (std::size_t i = 0; i < prompts_.size(); ++i)
       if (missing(i) > 0) open_prompts_.push_back(i);
@@ -66,7 +66,7 @@ class ServerSampler {
         log_);
     write();
     journal_->remove();
-    summary_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    summary_.seconds = stopwatch.seconds();
     return summary_;
   }
 

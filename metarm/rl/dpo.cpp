@@ -6,7 +6,6 @@
 #include <array>
 #include <utility>
 
-#include "metarm/base/error.h"
 #include "metarm/objectives/implicit_reward.h"
 #include "metarm/objectives/pairwise_loss.h"
 #include "metarm/rl/policy_pass.h"
@@ -29,22 +28,12 @@ struct DpoData {
   std::vector<ReferenceLogProbs> of_pairs, of_held_out;
 };
 
-std::vector<EncodedResponsePair> load_pairs(const std::vector<std::string>& files, const char* option, Encoder& encoder,
-                                            const SequenceOptions& sequences, Log& log) {
-  const Rows<Pair> rows = read_pairs(files, sequences.bad_rows());
-  log_skipped(rows.report, log);
-  std::vector<EncodedResponsePair> pairs = encoder.response_pairs(rows.rows);
-  if (pairs.empty())
-    fail_input("{}: expected pairs that fit in --max-length {}, got none of {}", option, sequences.max_length, rows.rows.size());
-  return pairs;
-}
-
 DpoData load_data(const DpoOptions& options, const TrainingSetup& setup, Log& log) {
   Encoder encoder = setup.encoder(options.sequences.max_length);
   DpoData data;
-  data.pairs = load_pairs(options.pairs, "--pairs", encoder, options.sequences, log);
+  data.pairs = load_pairs(options.pairs, "--pairs", encoder, &Encoder::response_pairs, options.sequences, log);
   const std::vector<std::string>& held_out = options.training.eval_pairs;
-  if (!held_out.empty()) data.held_out = load_pairs(held_out, "--eval-pairs", encoder, options.sequences, log);
+  if (!held_out.empty()) data.held_out = load_pairs(held_out, "--eval-pairs", encoder, &Encoder::response_pairs, options.sequences, log);
   for (const std::string& note : encoder.report().notes()) log.info(note);
   return data;
 }

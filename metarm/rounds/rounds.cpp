@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <sstream>
 #include <utility>
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
+#include "metarm/base/stopwatch.h"
 #include "metarm/rounds/child_process.h"
 
 namespace metarm {
@@ -124,14 +124,16 @@ class Rounds {
       return record.value("figures", Json::object());
     }
     log_.info(fmt::format("round {} of {}: {}", round_, options_.rounds, stage.name));
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch stopwatch;
     const Json figures = stage.command.empty() ? run_program(stage, told) : run_command(stage, told);
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds = stopwatch.seconds();
     write_file(done, Json{{"options", told}, {"figures", figures}, {"seconds", seconds}}.dump(2) + "\n");
     return figures;
   }
 
   Json run_command(const Stage& stage, const std::string& told) {
+    // What a stage that was killed before it was marked as done has left: a training goes on with it, any other command begins anew.
+    if (output_name(stage) != stage.name) fs::remove_all(known_.at("output"));
     const std::string config = file(stage, ".toml");
     write_file(config, told);
     std::vector<std::string> arguments;

@@ -31,11 +31,10 @@ class Hash {
   std::uint64_t state_ = 1;
 };
 
-}  // namespace
-
-Json fingerprint(std::span<const EncodedPair> pairs) {
+template <class EncodedRow>
+Json of_pairs(std::span<const EncodedRow> pairs) {
   Hash hash;
-  for (const EncodedPair& pair : pairs) {
+  for (const EncodedRow& pair : pairs) {
     hash.add(pair.chosen);
     hash.add(pair.rejected);
     hash.add(pair.margin);
@@ -43,6 +42,10 @@ Json fingerprint(std::span<const EncodedPair> pairs) {
   }
   return hash.with_rows(pairs.size());
 }
+
+}  // namespace
+
+Json fingerprint(std::span<const EncodedPair> pairs) { return of_pairs(pairs); }
 
 Json fingerprint(std::span<const EncodedGroup> groups) {
   Hash hash;
@@ -59,16 +62,7 @@ Json fingerprint(std::span<const EncodedResponse> responses) {
   return hash.with_rows(responses.size());
 }
 
-Json fingerprint(std::span<const EncodedResponsePair> pairs) {
-  Hash hash;
-  for (const EncodedResponsePair& pair : pairs) {
-    hash.add(pair.chosen);
-    hash.add(pair.rejected);
-    hash.add(pair.margin);
-    hash.add(pair.weight);
-  }
-  return hash.with_rows(pairs.size());
-}
+Json fingerprint(std::span<const EncodedResponsePair> pairs) { return of_pairs(pairs); }
 
 Json fingerprint(std::span<const TokenIds> prompts) {
   Hash hash;

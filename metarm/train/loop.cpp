@@ -4,12 +4,12 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <utility>
 
 #include "metarm/base/error.h"
+#include "metarm/base/stopwatch.h"
 #include "metarm/train/optimizer.h"
 #include "metarm/train/schedule.h"
 
@@ -77,7 +77,7 @@ class Loop {
   }
 
  private:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  double seconds() const { return stopwatch_.seconds(); }
   // The end has its own evaluation and model.
   bool is_due(std::int64_t done, std::int64_t every) const { return every > 0 && done % every == 0 && done < total_steps_; }
 
@@ -149,7 +149,7 @@ class Loop {
   std::int64_t total_steps_ = 0;
   int skipped_in_a_row_ = 0;
   TrainingSummary summary_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  Stopwatch stopwatch_;
 };
 
 }  // namespace

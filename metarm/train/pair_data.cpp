@@ -2,25 +2,10 @@
 
 #include <fmt/format.h>
 
-#include "metarm/base/error.h"
 #include "metarm/eval/evaluate.h"
 #include "metarm/eval/figures.h"
 
 namespace metarm {
-
-namespace {
-
-std::vector<EncodedPair> load_pairs(const std::vector<std::string>& files, const char* option, Encoder& encoder,
-                                    const ScoringOptions& scoring, Log& log) {
-  const Rows<Pair> rows = read_pairs(files, scoring.bad_rows());
-  log_skipped(rows.report, log);
-  std::vector<EncodedPair> pairs = encoder.pairs(rows.rows);
-  if (pairs.empty())
-    fail_input("{}: expected pairs that fit in --max-length {}, got none of {}", option, scoring.max_length, rows.rows.size());
-  return pairs;
-}
-
-}  // namespace
 
 HeldOutFigures to_held_out_figures(const PairStatistics& statistics) {
   return {{{"eval_accuracy", statistics.accuracy},
@@ -38,8 +23,8 @@ PairData load_pair_data(const TrainingSetup& setup, const std::vector<std::strin
                         const ScoringOptions& scoring, Log& log) {
   Encoder encoder = setup.encoder(scoring.max_length);
   PairData data;
-  data.pairs = load_pairs(pairs, "--pairs", encoder, scoring, log);
-  if (!held_out.empty()) data.held_out = load_pairs(held_out, "--eval-pairs", encoder, scoring, log);
+  data.pairs = load_pairs(pairs, "--pairs", encoder, &Encoder::pairs, scoring, log);
+  if (!held_out.empty()) data.held_out = load_pairs(held_out, "--eval-pairs", encoder, &Encoder::pairs, scoring, log);
   for (const std::string& note : encoder.report().notes()) log.info(note);
   return data;
 }

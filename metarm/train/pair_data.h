@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "metarm/base/error.h"
 #include "metarm/eval/statistics.h"
 #include "metarm/train/loop.h"
 #include "metarm/train/training_setup.h"
@@ -14,6 +15,19 @@ namespace metarm {
 struct PairData {
   std::vector<EncodedPair> pairs, held_out;
 };
+
+// The pairs of the files as `encode` makes them, one of Encoder's. Input errors for bad rows, and, naming `option`, where none is left.
+template <class EncodedRow>
+std::vector<EncodedRow> load_pairs(const std::vector<std::string>& files, const char* option, Encoder& encoder,
+                                   std::vector<EncodedRow> (Encoder::*encode)(const std::vector<Pair>&), const SequenceOptions& sequences,
+                                   Log& log) {
+  const Rows<Pair> rows = read_pairs(files, sequences.bad_rows());
+  log_skipped(rows.report, log);
+  std::vector<EncodedRow> pairs = (encoder.*encode)(rows.rows);
+  if (pairs.empty())
+    fail_input("{}: expected pairs that fit in --max-length {}, got none of {}", option, sequences.max_length, rows.rows.size());
+  return pairs;
+}
 
 // Reads both; notes on what was left out go to the log. Input errors for bad rows, and where no pair is left.
 PairData load_pair_data(const TrainingSetup& setup, const std::vector<std::string>& pairs, const std::vector<std::string>& held_out,
