@@ -22,6 +22,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(prog="./run bench", description="Measures metarm against TRL, transformers and llama.cpp on this machine's CPU.")
     parser.add_argument("--short", action="store_true", help="a tiny random model: does everyone run and compute the same; no time is judged")
     parser.add_argument("--only", nargs="+", choices=measures.MEASURES, default=measures.MEASURES, metavar="NAME", help=f"of {', '.join(measures.MEASURES)}")
+    parser.add_argument("--without", nargs="+", default=[], metavar="TEXT", help="leave out contenders with TEXT in their names, such as 'plain PyTorch'")
     parser.add_argument("--repeats", type=int, metavar="N", help="alternations (default 5; with --short 1)")
     parser.add_argument("--steps", type=int, metavar="N", help=f"training steps a run, the first of which does not count (default {FULL['steps']})")
     parser.add_argument("--pairs", type=Path, default=ROOT / "data/starter/train.jsonl", metavar="FILE", help="preference pairs, JSON lines, .gz accepted")
@@ -66,11 +67,13 @@ def run_round(workbench, contenders, title):
     return results
 
 
-def choose_contenders(workbench, native, comparisons):
-    """(those to run, name -> why the others cannot)."""
+def choose_contenders(workbench, native, comparisons, without):
+    """(those to run, name -> why the others do not)."""
     everyone = measures.contenders(native)
     wanted = {name for comparison in comparisons for name in comparison.contenders}
-    reasons = {name: measures.missing(name, contender, workbench, native) for name, contender in everyone.items() if name in wanted}
+    left_out = {name for name in wanted if any(text in name for text in without)}
+    reasons = {name: "left out" if name in left_out else measures.missing(name, contender, workbench, native)
+               for name, contender in everyone.items() if name in wanted}
     return {name: everyone[name] for name, reason in reasons.items() if not reason}, {name: reason for name, reason in reasons.items() if reason}
 
 
@@ -107,7 +110,7 @@ def main():
     comparisons = [comparison for comparison in measures.comparisons(native) if comparison.measure in options.only]
     with tempfile.TemporaryDirectory(prefix="bench-", dir=CACHE) as folder:
         workbench = make_workbench(options, folder)
-        contenders, absent = choose_contenders(workbench, native, comparisons)
+        contenders, absent = choose_contenders(workbench, native, comparisons, options.without)
         samples, lines = measure(workbench, contenders, options)
         machine, sizes = hardware.describe(workbench.threads), workbench.sizes
     compared = [result for comparison in comparisons if (result := figures.compare(comparison, samples))]
