@@ -1,0 +1,3 @@
+from gold.study import main
+
+main()

@@ -1,0 +1,59 @@
+"""The study of over-optimisation with a gold reward model. `./run experiment gold --help`."""
+
+import argparse
+import json
+from pathlib import Path
+
+from gold import bestofn, tables
+from gold import settings as S
+from gold.material import prepare
+from gold.work import OutOfTime, Work
+
+ROOT = Path(__file__).resolve().parents[2]
+FIGURES = Path(__file__).parent / "figures.jsonl"
+SHOWN = [("test.accuracy_policy", "accuracy, policy's pairs"), ("test.gold_best_of_64", "gold, best of 64"), ("accuracy_pairs", "accuracy, pairs"),
+         ("test.difference_scaled", "differences"), ("elsewhere.accuracy_policy", "accuracy elsewhere"), ("elsewhere.gold_best_of_64", "gold elsewhere")]
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="./run experiment gold", description="Proxies learn from a gold reward model; policies are optimised against them; what does each way of aligning them change?")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="HH-RLHF harmless pairs: train.jsonl.gz and validation.jsonl.gz")
+    parser.add_argument("--work", type=Path, default=ROOT / ".cache/experiments/gold", metavar="DIR", help="models and responses; a later call goes on from there")
+    parser.add_argument("--minutes", type=float, metavar="M", help="begin no step after this long; the next call goes on")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(S.SEEDS), metavar="N", help="default 1 2 3 4 5")
+    parser.add_argument("--model", type=Path, default=ROOT / ".cache/smollm2/SmolLM2-135M-Instruct", metavar="DIR", help="the language model")
+    parser.add_argument("--metarm", type=Path, default=ROOT / "build/metarm", metavar="PROGRAM")
+    parser.add_argument("--figures", type=Path, default=FIGURES, metavar="FILE", help="where the figures of finished rounds go")
+    return parser.parse_args()
+
+
+def run(work, options):
+    labelled = prepare(work, options.model, options.data, ROOT / "data/starter")
+    plan = [(method, seed) for methods in (S.MAIN, S.GRID) for seed in options.seeds for method in methods]
+    for method, seed in plan:
+        bestofn.run_method(work, method, seed, labelled)
+
+
+def collect(work):
+    """Figures of everything that has finished, in the order of the plan."""
+    labelled = {pool: work.path(f"pools/{pool}.gold.jsonl") for pool in ("pairs", "train", "test", "elsewhere")}
+    return [row for method in (*S.MAIN, *S.GRID) for seed in S.SEEDS for row in bestofn.measure_method(work, method, seed, labelled)]
+
+
+def main():
+    options = parse_arguments()
+    work = Work(options.work, options.metarm, options.minutes)
+    try:
+        run(work, options)
+    except OutOfTime as next_step:
+        print(f"the time of this part is over before {next_step}; call again to go on")
+    rows = collect(work)
+    options.figures.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for number in range(1, S.ROUNDS + 1):
+        print(f"\nround {number}\n\n{tables.table(rows, SHOWN, number)}")
+    seconds = work.seconds()
+    print(f"\n{len(seconds)} steps done, {sum(seconds.values()) / 3600:.2f} hours in all; figures: {options.figures}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""A folder of steps, each done once: commands of metarm and small programs, with what they cost. Killed anywhere, it goes on."""
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+
+TRAININGS = ("train", "align", "sft", "ppo", "dpo")
+
+
+def as_arguments(option, value):
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [f"--{option.replace('_', '-')}", *(str(one).lower() if isinstance(one, bool) else str(one) for one in values)]
+
+
+class OutOfTime(Exception):
+    """The part is over; the next call goes on."""
+
+
+class Work:
+    def __init__(self, folder, metarm, minutes=None):
+        self.folder, self.metarm = Path(folder), str(metarm)
+        self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, name):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def marker(self, name):
+        return self.path(f"{name}.done.json")
+
+    def is_done(self, name):
+        return self.marker(name).exists()
+
+    def step(self, name, make):
+        """Runs `make(path)` unless it has finished before; returns the path that it made."""
+        path = self.path(name)
+        if self.is_done(name):
+            return path
+        if self.deadline and time.monotonic() > self.deadline:
+            raise OutOfTime(name)
+        print(f"  {name}", flush=True)
+        start = time.monotonic()
+        make(path)
+        unfinished = self.path(f"{name}.done.part")
+        unfinished.write_text(json.dumps({"seconds": round(time.monotonic() - start, 1)}))
+        unfinished.rename(self.marker(name))
+        return path
+
+    def run(self, name, command, **options):
+        """`metarm COMMAND --output NAME` with the options; a training that was killed goes on from its checkpoint."""
+        return self.step(name, lambda path: self.call(command, output=path, **options))
+
+    def call(self, command, output, **options):
+        if command in TRAININGS:
+            options["resume"] = True
+        else:
+            Path(output).unlink(missing_ok=True)
+        arguments = [word for option, value in options.items() for word in as_arguments(option, value)]
+        result = subprocess.run([self.metarm, command, *arguments, "--output", str(output), "--quiet"], text=True, stderr=subprocess.PIPE)
+        if result.returncode != 0:
+            raise SystemExit(f"experiment: metarm {command} for {output}: {result.stderr.strip()}")
+
+    def drop(self, name):
+        """Frees the space of a model that nobody needs again; its step stays done."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def seconds(self):
+        """name -> what each finished step took."""
+        return {str(path.relative_to(self.folder))[: -len(".done.json")]: json.loads(path.read_text())["seconds"] for path in sorted(self.folder.rglob("*.done.json"))}
+
+
+def read_rows(path):
+    with open(path, encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def write_rows(path, rows):
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -1,0 +1,160 @@
+"""The arithmetic of recipes/gold, and a whole run of it on a tiny model."""
+
+import argparse
+import gzip
+import itertools
+import json
+import math
+import random
+import statistics
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from chat_templates import CHATML
+from families import save_checkpoint
+from programs import BUILD
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "recipes"))
+
+from gold import bestof, bestofn, material, study, tables  # noqa: E402
+from gold import settings as S  # noqa: E402
+from gold.work import OutOfTime, Work, read_rows  # noqa: E402
+
+
+def drawn(count, seed):
+    rng = random.Random(seed)
+    return [rng.gauss(0, 1) for _ in range(count)]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
+def test_best_of_n_is_the_mean_over_all_subsets(n):
+    proxy, gold = drawn(7, 1), drawn(7, 2)
+    subsets = list(itertools.combinations(range(7), n))
+    expected = sum(gold[max(subset, key=lambda i: proxy[i])] for subset in subsets) / len(subsets)
+    assert bestof.best_of_value(proxy, gold, n) == pytest.approx(expected, abs=1e-12)
+
+
+def test_kl_of_best_of_n_is_that_of_the_order_statistic():
+    # With u uniform, the best of n has the density n u^(n-1): KL is the mean of its logarithm.
+    rng, n = random.Random(3), 8
+    sampled = statistics.fmean(math.log(n * max(rng.random() for _ in range(n)) ** (n - 1)) for _ in range(40000))
+    assert bestof.best_of_kl(n) == pytest.approx(sampled, abs=0.02)
+
+
+def test_winners_are_the_best_of_disjoint_parts():
+    proxy = drawn(64, 4)
+    chosen = bestof.winners(proxy, 8, random.Random(0))
+    assert len(set(chosen)) == 8 and max(range(64), key=lambda i: proxy[i]) in chosen
+    assert statistics.fmean(proxy[i] for i in chosen) > statistics.fmean(sorted(proxy)[40:])
+    assert sorted(bestof.winners(proxy, 1, random.Random(0))) == list(range(64))
+
+
+def test_accuracy_counts_pairs_that_are_ordered_as_gold_does():
+    gold = [[0.0, 1.0, 2.0, 3.0]]
+    assert bestof.policy_accuracy(gold, gold, gold, 1, 0) == 1
+    assert bestof.policy_accuracy(gold, [[3.0, 2.0, 1.0, 0.0]], gold, 1, 0) == 0
+    assert bestof.policy_accuracy(gold, [[0.0, 0.0, 0.0, 0.0]], gold, 1, 0) == 0.5
+    assert bestof.policy_accuracy(gold, [[1.0, 0.0, 2.0, 3.0]], gold, 1, 0) == pytest.approx(5 / 6)
+
+
+def test_mean_difference_is_over_all_pairs():
+    values = drawn(9, 5)
+    expected = statistics.fmean(abs(a - b) for a, b in itertools.combinations(values, 2))
+    assert bestofn.mean_difference([values]) == pytest.approx(expected)
+
+
+def test_labels_follow_gold_rewards():
+    groups = [{"prompt": "x", "responses": ["a", "b", "c", "c"], "rewards": [1.0, 3.0, 2.0, 2.0]}] * 20
+    order = {"a": 1, "b": 3, "c": 2}
+    pairs = material.label(groups, random.Random(0))
+    assert 20 < len(pairs) <= 40 and all(order[pair["chosen"]] > order[pair["rejected"]] for pair in pairs)
+
+
+def test_intervals_are_students():
+    mean, half = tables.interval([1.0, 2.0, 4.0])
+    assert mean == pytest.approx(7 / 3) and half == pytest.approx(4.303 * statistics.stdev([1, 2, 4]) / 3**0.5)
+
+
+SMALL = {"PAIR_PROMPTS": 12, "TRAIN_PROMPTS": 4, "TRAIN_RESPONSES": 8, "TEST_PROMPTS": 4, "TEST_RESPONSES": 8, "ELSEWHERE_PROMPTS": 3, "ELSEWHERE_RESPONSES": 8,
+         "MAX_NEW_TOKENS": 6, "TRUNK_LAYERS": 1, "PROXY_PAIRS": 16, "HELD_OUT_PAIRS": 6, "POLICY_N": 2, "BEST_OF": (1, 2, 8), "SEEDS": (1,),
+         "ALIGN": S.ALIGN | {"max_steps": 2}, "POLICY": S.POLICY | {"max_steps": 2}, "GOLD": S.GOLD | {"max_steps": 2}, "PROXY": S.PROXY | {"epochs": 1}}
+METHODS = tuple(replace(method, n=2, rounds=2) for method in S.MAIN if method.name in ("vanilla", "none", "meta 0.1"))
+
+
+@pytest.fixture
+def small_study(monkeypatch, tmp_path):
+    """A function that makes a study in a folder, small, on a tiny model and on the starter set."""
+    for name, value in (SMALL | {"MAIN": METHODS, "GRID": ()}).items():
+        monkeypatch.setattr(S, name, value)
+    monkeypatch.setattr(material, "POOLS", {"pairs": (12, 4), "train": (4, 8), "test": (4, 8), "elsewhere": (3, 8)})
+    data, model = tmp_path / "data", tmp_path / "model"
+    _, tokenizer = save_checkpoint(model, "llama", "causal")
+    tokenizer.chat_template = CHATML
+    tokenizer.save_pretrained(model)
+    data.mkdir()
+    rows = read_rows(ROOT / "data/starter/train.jsonl")
+    for name, some in {"train": rows[:24], "validation": rows[24:40]}.items():
+        with gzip.open(data / f"{name}.jsonl.gz", "wt", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in some)
+    options = argparse.Namespace(model=model, data=data, seeds=[1])
+    return lambda folder, kind=Work: (kind(folder, BUILD / "metarm"), options)
+
+
+class Interrupted(Work):
+    """Stops after each third step."""
+
+    done = 0
+
+    def step(self, name, make):
+        if not self.is_done(name):
+            self.done += 1
+            if self.done % 4 == 0:
+                raise OutOfTime(name)
+        return super().step(name, make)
+
+
+def test_a_study_in_parts_gives_what_one_run_gives(small_study, tmp_path):
+    work, options = small_study(tmp_path / "whole")
+    study.run(work, options)
+    whole = study.collect(work)
+    assert [(row["method"], row["round"]) for row in whole] == [("vanilla", 0), ("none", 1), ("none", 2), ("meta 0.1", 1), ("meta 0.1", 2)]
+    assert all(math.isfinite(value) for row in whole for value in row.values() if not isinstance(value, str))
+
+    parts = 0
+    while True:
+        work, _ = small_study(tmp_path / "parts", Interrupted)
+        try:
+            study.run(work, options)
+            break
+        except OutOfTime:
+            parts += 1
+    assert parts > 5 and study.collect(work) == whole
+    assert not list((tmp_path / "parts").rglob("rm/model.safetensors"))
+
+
+def test_figures_are_those_of_the_models(small_study, tmp_path):
+    work, options = small_study(tmp_path / "work")
+    study.run(work, options)
+    row = study.collect(work)[0]
+    proxy, gold = (read_rows(work.path(name)) for name in ("seed-1/round-0/test.jsonl", "pools/test.gold.jsonl"))
+    best = [group["rewards"][max(range(8), key=lambda i: judged["rewards"][i])] for judged, group in zip(proxy, gold, strict=True)]
+    assert row["test.gold_best_of_8"] == pytest.approx(statistics.fmean(best))
+    assert row["test.gold_best_of_1"] == pytest.approx(statistics.fmean(value for group in gold for value in group["rewards"]))
+    groups = read_rows(work.path("seed-1/meta-0.1/round-2/groups.jsonl"))
+    assert [len(group["responses"]) for group in groups] == [4] * 4
+
+
+def test_a_part_begins_nothing_after_its_time(small_study, tmp_path):
+    work, _ = small_study(tmp_path / "work", lambda folder, metarm: Work(folder, metarm, minutes=0))
+    with pytest.raises(OutOfTime):
+        work.step("anything", lambda path: path.write_text("x"))
+    assert not work.path("anything").exists()
+
+
+def test_tables_compare_seed_by_seed():
+    rows = [{"method": method, "seed": seed, "round": 1, "x": value + seed} for method, value in (("none", 0.0), ("meta", 0.5)) for seed in (1, 2, 3)]
+    lines = tables.table(rows, [("x", "X")], 1).splitlines()
+    assert lines[2] == "| none | 3 | 2.000 ± 2.484 |  |" and lines[3] == "| meta | 3 | 2.500 ± 2.484 | 0.500 ± 0.000 |"
