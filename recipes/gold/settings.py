@@ -24,6 +24,12 @@ POLICY = {"lr": 2e-5, "batch_size": 16, "max_steps": 60, "seed": 1}
 PROXY = {"lr": 5e-5, "batch_size": 16, "epochs": 2}
 ALIGN = {"lr": 1e-5, "batch_size": PAIRS_STEP, "meta_batch_size": GROUPS_STEP, "max_steps": ALIGN_STEPS, "lr_schedule": "constant"}
 
+# Policies that really move.
+DRAWN = 16  # responses to each training prompt in a round; the first k are the shifted groups
+EXAMINED = {"test": 8, "elsewhere": 4}  # responses drawn to each prompt
+DISTILL = {"lr": 1e-5, "batch_size": 16, "epochs": 3}
+RLOO = {"lr": 1e-5, "batch_size": 8, "responses": 4, "max_steps": 24, "kl_coef": 0.02, "normalize_rewards": True}
+
 
 @dataclass(frozen=True)
 class Method:
@@ -72,3 +78,10 @@ GRID = (
     Method("meta absolute 0.05", meta(meta_lr=0.05, meta_scale="absolute"), rounds=1),
     Method("meta adam 1e-5", meta(meta_lr=1e-5, meta_scale="adam"), rounds=1),
 )
+
+IMPORTANCE = Method("importance", {"method": "importance"})  # OCRM's weighted pairs; needs a policy that is a model
+# optimiser -> (methods, seeds)
+MOVING = {
+    "distilled best-of-n": ((*MAIN, IMPORTANCE), SEEDS),
+    "RLOO": (tuple(method for method in MAIN if method.name in ("vanilla", "none", "meta 0.1")), SEEDS[:3]),
+}

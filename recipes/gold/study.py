@@ -4,15 +4,18 @@ import argparse
 import json
 from pathlib import Path
 
-from gold import bestofn, tables
+from gold import bestofn, policies, tables
 from gold import settings as S
 from gold.material import prepare
 from gold.work import OutOfTime, Work
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = Path(__file__).parent / "figures.jsonl"
-SHOWN = [("test.accuracy_policy", "accuracy, policy's pairs"), ("test.gold_best_of_64", "gold, best of 64"), ("accuracy_pairs", "accuracy, pairs"),
+BEST_OF_N = [("test.accuracy_policy", "accuracy, policy's pairs"), ("test.gold_best_of_64", "gold, best of 64"), ("accuracy_pairs", "accuracy, pairs"),
          ("test.difference_scaled", "differences"), ("elsewhere.accuracy_policy", "accuracy elsewhere"), ("elsewhere.gold_best_of_64", "gold elsewhere")]
+
+MOVING = [("test.accuracy_own", "accuracy, policy's pairs"), ("test.gold", "gold"), ("kl", "KL"), ("accuracy_pairs", "accuracy, pairs"), ("elsewhere.accuracy_own", "accuracy elsewhere"),
+          ("elsewhere.gold", "gold elsewhere")]
 
 
 def parse_arguments():
@@ -29,15 +32,22 @@ def parse_arguments():
 
 def run(work, options):
     labelled = prepare(work, options.model, options.data, ROOT / "data/starter")
-    plan = [(method, seed) for methods in (S.MAIN, S.GRID) for seed in options.seeds for method in methods]
-    for method, seed in plan:
-        bestofn.run_method(work, method, seed, labelled)
+    for methods in (S.MAIN, S.GRID):
+        for seed in options.seeds:
+            for method in methods:
+                bestofn.run_method(work, method, seed, labelled)
+    for optimiser, (methods, seeds) in S.MOVING.items():
+        for seed in sorted(set(seeds) & set(options.seeds)):
+            for method in methods:
+                policies.run_method(work, optimiser, method, seed, labelled)
 
 
 def collect(work):
     """Figures of everything that has finished, in the order of the plan."""
     labelled = {pool: work.path(f"pools/{pool}.gold.jsonl") for pool in ("pairs", "train", "test", "elsewhere")}
-    return [row for method in (*S.MAIN, *S.GRID) for seed in S.SEEDS for row in bestofn.measure_method(work, method, seed, labelled)]
+    rows = [row for method in (*S.MAIN, *S.GRID) for seed in S.SEEDS for row in bestofn.measure_method(work, method, seed, labelled)]
+    return rows + [row for optimiser, (methods, seeds) in S.MOVING.items() for method in methods for seed in seeds
+                   for row in policies.measure_method(work, optimiser, method, seed)]
 
 
 def main():
@@ -49,8 +59,10 @@ def main():
         print(f"the time of this part is over before {next_step}; call again to go on")
     rows = collect(work)
     options.figures.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    for number in range(1, S.ROUNDS + 1):
-        print(f"\nround {number}\n\n{tables.table(rows, SHOWN, number)}")
+    for setting in dict.fromkeys(row["setting"] for row in rows):
+        for number in range(1, S.ROUNDS + 1):
+            found = [row for row in rows if row["setting"] == setting]
+            print(f"\n{setting}, round {number}\n\n{tables.table(found, BEST_OF_N if setting == 'best-of-n' else MOVING, number)}")
     seconds = work.seconds()
     print(f"\n{len(seconds)} steps done, {sum(seconds.values()) / 3600:.2f} hours in all; figures: {options.figures}")
 

@@ -15,6 +15,14 @@ def as_arguments(option, value):
     return [f"--{option.replace('_', '-')}", *(str(one).lower() if isinstance(one, bool) else str(one) for one in values)]
 
 
+def remove(path):
+    """What a killed command may have left."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 class OutOfTime(Exception):
     """The part is over; the next call goes on."""
 
@@ -59,15 +67,11 @@ class Work:
         if command in TRAININGS:
             options["resume"] = True
         else:
-            Path(output).unlink(missing_ok=True)
+            remove(Path(output))
         arguments = [word for option, value in options.items() for word in as_arguments(option, value)]
         result = subprocess.run([self.metarm, command, *arguments, "--output", str(output), "--quiet"], text=True, stderr=subprocess.PIPE)
         if result.returncode != 0:
             raise SystemExit(f"experiment: metarm {command} for {output}: {result.stderr.strip()}")
-
-    def drop(self, name):
-        """Frees the space of a model that nobody needs again; its step stays done."""
-        shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def seconds(self):
         """name -> what each finished step took."""

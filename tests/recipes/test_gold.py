@@ -79,7 +79,7 @@ def test_intervals_are_students():
 
 
 SMALL = {"PAIR_PROMPTS": 12, "TRAIN_PROMPTS": 4, "TRAIN_RESPONSES": 8, "TEST_PROMPTS": 4, "TEST_RESPONSES": 8, "ELSEWHERE_PROMPTS": 3, "ELSEWHERE_RESPONSES": 8,
-         "MAX_NEW_TOKENS": 6, "TRUNK_LAYERS": 1, "PROXY_PAIRS": 16, "HELD_OUT_PAIRS": 6, "POLICY_N": 2, "BEST_OF": (1, 2, 8), "SEEDS": (1,),
+         "MAX_NEW_TOKENS": 6, "TRUNK_LAYERS": 1, "ROUNDS": 2, "DRAWN": 4, "EXAMINED": {"test": 2, "elsewhere": 2}, "DISTILL": S.DISTILL | {"epochs": 1}, "RLOO": S.RLOO | {"max_steps": 2, "batch_size": 2}, "PROXY_PAIRS": 16, "HELD_OUT_PAIRS": 6, "POLICY_N": 2, "BEST_OF": (1, 2, 8), "SEEDS": (1,),
          "ALIGN": S.ALIGN | {"max_steps": 2}, "POLICY": S.POLICY | {"max_steps": 2}, "GOLD": S.GOLD | {"max_steps": 2}, "PROXY": S.PROXY | {"epochs": 1}}
 METHODS = tuple(replace(method, n=2, rounds=2) for method in S.MAIN if method.name in ("vanilla", "none", "meta 0.1"))
 
@@ -87,7 +87,7 @@ METHODS = tuple(replace(method, n=2, rounds=2) for method in S.MAIN if method.na
 @pytest.fixture
 def small_study(monkeypatch, tmp_path):
     """A function that makes a study in a folder, small, on a tiny model and on the starter set."""
-    for name, value in (SMALL | {"MAIN": METHODS, "GRID": ()}).items():
+    for name, value in (SMALL | {"MAIN": METHODS, "GRID": (), "MOVING": {"distilled best-of-n": (METHODS[1:], (1,)), "RLOO": (METHODS[:1], (1,))}}).items():
         monkeypatch.setattr(S, name, value)
     monkeypatch.setattr(material, "POOLS", {"pairs": (12, 4), "train": (4, 8), "test": (4, 8), "elsewhere": (3, 8)})
     data, model = tmp_path / "data", tmp_path / "model"
@@ -120,7 +120,9 @@ def test_a_study_in_parts_gives_what_one_run_gives(small_study, tmp_path):
     work, options = small_study(tmp_path / "whole")
     study.run(work, options)
     whole = study.collect(work)
-    assert [(row["method"], row["round"]) for row in whole] == [("vanilla", 0), ("none", 1), ("none", 2), ("meta 0.1", 1), ("meta 0.1", 2)]
+    rounds = {(row["setting"], row["method"], row["round"]) for row in whole}
+    assert rounds == {("best-of-n", "vanilla", 0)} | {("best-of-n", name, t) for name in ("none", "meta 0.1") for t in (1, 2)} | {
+        ("distilled best-of-n", name, t) for name in ("none", "meta 0.1") for t in (1, 2)} | {("RLOO", "vanilla", t) for t in (1, 2)}
     assert all(math.isfinite(value) for row in whole for value in row.values() if not isinstance(value, str))
 
     parts = 0
