@@ -22,7 +22,7 @@ class Contender:
     figures: tuple  # what it is about, for the table
     proof: str = ""  # what its results are compared by: losses, rewards, texts
     package: str = ""  # that it needs
-    bfloat16: bool = False  # multiplies in it
+    bfloat16: bool = False  # has torch multiply in it
 
 
 NO_BFLOAT16 = "torch multiplies bfloat16 in software on this processor, a hundred times slower, so that there is nobody to compare with"
@@ -33,20 +33,20 @@ def contenders(native):
     tokens = ("pairs_per_s", "tokens_per_s")
     made = {}
     for dtype in DTYPES:
-        made[f"metarm train, {dtype}"] = Contender(lambda s, dtype=dtype: ours.train(s, dtype), tokens, "losses", bfloat16=dtype == "bfloat16")
+        made[f"metarm train, {dtype}"] = Contender(lambda s, dtype=dtype: ours.train(s, dtype), tokens, "losses")
     for mode in peers.TRL_MODES:
         made[f"TRL, {mode}"] = Contender(lambda s, mode=mode: peers.trl(s, mode), ("pairs_per_s",), "losses", "trl", bfloat16=mode != "float32")
     for dtype in DTYPES:
-        made[f"metarm align, {dtype}"] = Contender(lambda s, dtype=dtype: ours.align(s, dtype), ("pairs_per_s",), "differences", bfloat16=dtype == "bfloat16")
+        made[f"metarm align, {dtype}"] = Contender(lambda s, dtype=dtype: ours.align(s, dtype), ("pairs_per_s",), "differences")
     made |= {
         "plain PyTorch MetaRM, float32": Contender(peers.plain_metarm, ("pairs_per_s",), "differences"),
         "metarm score, float32": Contender(ours.score, ("rows_per_s",), "rewards"),
         "transformers scoring, float32": Contender(peers.transformers_scoring, ("rows_per_s",), "rewards"),
     }
     for dtype in DTYPES:
-        how = {"figures": ("tokens_per_s",), "proof": "texts" if dtype == "float32" else "", "bfloat16": dtype == "bfloat16"}
+        how = {"figures": ("tokens_per_s",), "proof": "texts" if dtype == "float32" else ""}
         made[f"metarm sample, {dtype}"] = Contender(lambda s, dtype=dtype: ours.sample(s, dtype), **how)
-        made[f"transformers generate, {dtype}"] = Contender(lambda s, dtype=dtype: peers.transformers_sampling(s, dtype), **how)
+        made[f"transformers generate, {dtype}"] = Contender(lambda s, dtype=dtype: peers.transformers_sampling(s, dtype), bfloat16=dtype == "bfloat16", **how)
     return made | {
         "llama.cpp, quantized weights": Contender(peers.llama_cpp_sampling, ("tokens_per_s",), package="llama_cpp"),
         "metarm train, 8 times the rows": Contender(lambda s: ours.train_many(s, native), tokens),
