@@ -20,7 +20,7 @@ GROUPS_STEP, PAIRS_STEP, ALIGN_STEPS = 4, 8, 20
 BEST_OF = (1, 2, 4, 8, 16, 32, 64)
 
 GOLD = {"lr": 2e-5, "batch_size": 16, "seed": 1}
-POLICY = {"lr": 2e-5, "batch_size": 16, "max_steps": 60, "seed": 1}
+POLICY = {"lr": 3e-5, "batch_size": 16, "max_steps": 24, "seed": 1}
 PROXY = {"lr": 5e-5, "batch_size": 16, "epochs": 2}
 ALIGN = {"lr": 1e-5, "batch_size": PAIRS_STEP, "meta_batch_size": GROUPS_STEP, "max_steps": ALIGN_STEPS, "lr_schedule": "constant"}
 
