@@ -22,8 +22,13 @@ Content answered_prompt(const std::optional<Content>& prompt, const Content& res
   return text->empty() ? Conversation{} : Conversation{{"user", *text}};
 }
 
-// The checkpoint whose config.json says how a policy's responses end.
-std::string whole_checkpoint(const std::string& directory) { return is_adapter(directory) ? adapter_base(directory) : directory; }
+// Of a policy or, for an adapter, of its base. What is none is said here, before any pass over the responses.
+CheckpointConfig load_policy_config(const std::string& directory) {
+  CheckpointConfig config = load_checkpoint_config(is_adapter(directory) ? adapter_base(directory) : directory);
+  if (config.head != HeadKind::language_model)
+    fail_input("{}: expected a causal language model, got {}", directory, config.json["architectures"][0].get<std::string>());
+  return config;
+}
 
 std::vector<GroupLogProbs> log_probs_of(const std::string& directory, const SequenceGroups& groups, const SequenceOptions& sequences,
                                         const CommonOptions& common, const char* task, Log& log) {
@@ -79,7 +84,9 @@ PolicyTokens::PolicyTokens(const std::string& policy, const std::string& referen
       whole_(tokenizer_, chat_ ? &*chat_ : nullptr, 0),
       cut_(tokenizer_, chat_ ? &*chat_ : nullptr, sequences.max_length),
       reference_(reference_tokenizer_, chat_ ? &*chat_ : nullptr, 0),
-      ends_(list_end_tokens(tokenizer_, load_checkpoint_config(whole_checkpoint(policy)))) {}
+      ends_(list_end_tokens(tokenizer_, load_policy_config(policy))) {
+  load_policy_config(reference);
+}
 
 std::optional<ResponseSequence> PolicyTokens::sequence(const std::optional<Content>& prompt, const Content& response,
                                                        const std::string& where) {

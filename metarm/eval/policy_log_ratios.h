@@ -29,7 +29,7 @@ LogRatio log_ratio(std::span<const float> policy, std::span<const float> referen
 // with its end token: a text does not tell whether it was cut off.
 class PolicyTokens {
  public:
-  // By the first policy's chat template and end tokens. Either may be an adapter's directory.
+  // By the first policy's chat template and end tokens. Either may be an adapter's directory; input error where one is no language model.
   PolicyTokens(const std::string& policy, const std::string& reference, const SequenceOptions& sequences);
   PolicyTokens(const PolicyTokens&) = delete;  // the encoders point into it
   PolicyTokens& operator=(const PolicyTokens&) = delete;

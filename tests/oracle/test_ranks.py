@@ -41,7 +41,7 @@ RUNS = {
     "align, absolute, AdamW": ([*ALIGN, "--meta-scale", "absolute", "--meta-lr", "0.005", "--lr", "1e-3"], 1e-3),
     "align, Adam's direction": ([*ALIGN, "--meta-scale", "adam", "--meta-lr", "1e-4", "--optimizer", "sgd", "--lr", "0.05"], 1e-4),
     "align, second order": ([*ALIGN, "--meta-order", "second", "--meta-lr", "0.05", "--optimizer", "sgd", "--lr", "0.05"], 1e-4),
-    "align, importance": (["align", "--method", "importance", "--policy", "lm", "--reference-policy", "start", "--importance-temperature", "0.05", "--dtype", "float32", "--optimizer", "sgd",
+    "align, importance": (["align", "--method", "importance", "--policy", "lm", "--reference-policy", "other_lm", "--importance-temperature", "0.05", "--dtype", "float32", "--optimizer", "sgd",
                            "--lr", "0.05"], 1e-4),
     "align, joint": ([*ALIGN, "--method", "joint", "--optimizer", "sgd", "--lr", "0.05"], 1e-4),
 }
@@ -63,7 +63,7 @@ def distance(a, b):
 def test_trainings_end_at_the_same_weights(what, tmp_path):
     command, tolerance = RUNS[what]
     save_checkpoint(tmp_path / "rm", "llama", "reward")
-    for seed, name in enumerate(("lm", "start")):
+    for seed, name in enumerate(("lm", "other_lm")):
         save_checkpoint(tmp_path / name, "llama", "causal", seed=seed)
     write_data(tmp_path)
     command = [*command, "--model", "rm", *TRAINING]
