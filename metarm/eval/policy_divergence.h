@@ -13,10 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "metarm/base/log.h"
-#include "metarm/base/ranks.h"
-#include "metarm/model/common_options.h"
-#include "metarm/model/sequence_log_probs.h"
+#include "metarm/eval/policy_log_ratios.h"
 
 namespace metarm {
 
@@ -34,16 +31,10 @@ struct PolicyDivergence {
   Estimate k1_per_response, k3_per_response, k1_per_token, k3_per_token;
 };
 
-// One prompt's sums over its responses.
-struct DivergenceSums {
-  double responses = 0, tokens = 0, k1 = 0, k3 = 0;
-};
-DivergenceSums divergence_sums(const GroupLogProbs& policy, const GroupLogProbs& reference);
-PolicyDivergence policy_divergence(std::span<const DivergenceSums> groups);
+// By prompt; one without responses is none.
+PolicyDivergence policy_divergence(std::span<const std::vector<LogRatio>> groups);
 
-// Of the groups' responses, with the policies of two directories, one after the other in memory. A response's tokens are those after the
-// prompt's, with its end token: a text does not tell whether it was cut off. All ranks together. Input error where the two tokenizers do
-// not give the same tokens.
+// Of the groups' responses, with the policies of two directories, as policy_log_ratios.h takes them. All ranks together.
 PolicyDivergence measure_policy_divergence(const std::string& policy, const std::string& reference, std::span<const ResponseGroup> groups,
                                            const ScoringOptions& scoring, const CommonOptions& common, Ranks& ranks, Log& log);
 

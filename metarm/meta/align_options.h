@@ -1,4 +1,4 @@
-// What aligning is told beyond training: the method, the meta step, where the shifted responses are.
+// What aligning is told beyond training: the method, the meta step, where the shifted responses and the policies are.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +12,15 @@
 namespace metarm {
 
 enum class Method {
-  meta,   // MetaRM: the pairwise gradient at θ' = θ + the meta step
-  joint,  // descends L − λJ at θ
-  none,   // ordinary further training on the pairs
+  meta,        // MetaRM: the pairwise gradient at θ' = θ + the meta step
+  joint,       // descends L − λJ at θ
+  importance,  // further training on pairs weighted by what the current policy thinks of them (importance.h)
+  none,        // ordinary further training on the pairs
 };
 template <>
 struct EnumNames<Method> {
-  static constexpr std::pair<Method, const char*> values[] = {{Method::meta, "meta"}, {Method::joint, "joint"}, {Method::none, "none"}};
+  static constexpr std::pair<Method, const char*> values[] = {
+      {Method::meta, "meta"}, {Method::joint, "joint"}, {Method::importance, "importance"}, {Method::none, "none"}};
 };
 
 enum class MetaScale {
@@ -48,6 +50,8 @@ struct AlignOptions {
   MetaOrder meta_order = MetaOrder::first;
   std::int64_t meta_batch_size = 8;
   double joint_weight = 0.1;
+  std::string policy, reference_policy;
+  double importance_temperature = 0.01;
   RewardTrainingOptions training;
   ScoringOptions scoring{{.tokens_per_batch = 2048}};
   CommonOptions common;
@@ -57,14 +61,16 @@ struct AlignOptions {
     visit(self.model,
           {.name = "model", .help = "The reward model to align: a Hugging Face directory or a PEFT adapter's.", .required = true});
     visit(self.pairs, {.name = "pairs", .help = "The old preference pairs, JSON lines, .gz accepted. [paper X_t]", .required = true});
-    visit(
-        self.responses,
-        {.name = "responses", .help = "Response groups of the current policy, two or more responses each. [paper X_s]", .required = true});
+    visit(self.responses, {.name = "responses",
+                           .help = "Response groups of the current policy, two or more responses each. Without a step on J (--method "
+                                   "importance, none) they may be left out: J is measured where they are given. [paper X_s]"});
     visit(self.output, {.name = "output",
                         .help = "The run's folder: the aligned model, metrics, checkpoints. It must not exist, but for --resume.",
                         .required = true});
-    visit(self.method, {.name = "method",
-                        .help = "meta: MetaRM; joint: descend L - lambda J; none: further training on the pairs, with J only measured."});
+    visit(self.method,
+          {.name = "method",
+           .help = "meta: MetaRM; joint: descend L - lambda J; importance: further training on the pairs, each weighted by how "
+                   "much likelier --policy is to write it than --reference-policy; none: further training on the pairs."});
     visit(
         self.meta_lr,
         {.name = "meta-lr", .help = "Meta learning rate: how far the meta step goes, in the unit of --meta-scale. [paper eta]", .min = 0});
@@ -73,8 +79,18 @@ struct AlignOptions {
            .help = "absolute: eta grad J, as the paper; normalized: a step of length eta; adam: eta times Adam's direction."});
     visit(self.meta_order,
           {.name = "meta-order", .help = "first: the gradient at the shifted weights, as the paper; second: through the meta step."});
-    visit(self.meta_batch_size, {.name = "meta-batch-size", .help = "Response groups a step. [paper m]", .min = 1});
+    visit(self.meta_batch_size, {.name = "meta-batch-size", .help = "Response groups a step. [paper m]", .min = 1, .needs = "responses"});
     visit(self.joint_weight, {.name = "joint-weight", .help = "Weight of J for --method joint. [lambda]", .min = 0});
+    visit(self.policy, {.name = "policy",
+                        .help = "Causal language model that the reward model is to judge now, for --method importance. [OCRM pi]",
+                        .needs = "reference-policy"});
+    visit(self.reference_policy,
+          {.name = "reference-policy", .help = "Causal language model that wrote the pairs, of --policy's tokenizer.", .needs = "policy"});
+    visit(self.importance_temperature,
+          {.name = "importance-temperature",
+           .help = "Share of a pair's log ratio that its weight takes: 0 weighs all pairs alike, 1 by the ratio itself. [OCRM: 0.01]",
+           .min = 0,
+           .needs = "policy"});
     RewardTrainingOptions::fields(self.training, visit);
     ScoringOptions::fields(self.scoring, visit);
     CommonOptions::fields(self.common, visit);

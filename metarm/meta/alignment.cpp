@@ -3,11 +3,14 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <initializer_list>
+#include <utility>
 #include <vector>
 
 #include "metarm/base/error.h"
 #include "metarm/base/random.h"
 #include "metarm/meta/difference_step.h"
+#include "metarm/meta/importance.h"
 #include "metarm/meta/meta_direction.h"
 #include "metarm/train/data_order.h"
 #include "metarm/train/fingerprint.h"
@@ -23,18 +26,25 @@ double cosine(const Share& share, const at::Tensor& a, const at::Tensor& b) {
   return lengths > 0 ? product / lengths : 0;
 }
 
+struct AlignData {
+  PairData pairs;
+  std::vector<EncodedGroup> groups;  // none: J is not measured
+  SequenceGroups for_policies;       // the pairs' responses, for --method importance
+};
+
 class Alignment {
  public:
-  Alignment(const AlignOptions& options, TrainingSetup& setup, const PairData& pairs, std::vector<EncodedGroup> groups)
+  Alignment(const AlignOptions& options, TrainingSetup& setup, const AlignData& data, ImportanceWeights importance)
       : options_(options),
         setup_(setup),
-        pairs_(pairs),
-        groups_(std::move(groups)),
+        pairs_(data.pairs),
+        groups_(data.groups),
+        importance_(std::move(importance)),
         pairwise_(make_pairwise_step(options.training, options.scoring, options.common)),
         difference_{setup, groups_, options.scoring.tokens_per_batch, options.training.gradient_checkpointing},
         share_(setup.share()),
         direction_(options.meta_scale, setup.trainable->master(), share_),
-        pair_order_(static_cast<std::int64_t>(pairs.pairs.size()), seed(), "pairs", options.training.shuffle),
+        pair_order_(static_cast<std::int64_t>(pairs_.pairs.size()), seed(), "pairs", options.training.shuffle),
         group_order_(static_cast<std::int64_t>(groups_.size()), seed(), "groups", options.training.shuffle) {}
 
   Objective objective() {
@@ -54,18 +64,22 @@ class Alignment {
     const std::vector<std::int64_t> groups =
         group_order_.stream(step, std::min(options_.meta_batch_size, static_cast<std::int64_t>(groups_.size())));
     Json figures = options_.method == Method::meta ? add_meta(step, pairs, groups, gradient) : add_plain(step, pairs, groups, gradient);
-    figures["groups"] = groups.size();
+    if (!groups.empty()) figures["groups"] = groups.size();
     figures["tokens"] = figures["tokens"].get<std::int64_t>() + difference_.token_count(groups);
+    if (options_.method == Method::importance) figures.update(importance_.figures(pairs));
     return figures;
   }
 
-  // joint and none: both gradients at θ.
+  // All but meta: each gradient at θ.
   Json add_plain(std::int64_t step, const std::vector<std::int64_t>& pairs, const std::vector<std::int64_t>& groups, at::Tensor& gradient) {
     setup_.trainable->load_compute();
     GradientSum sum(setup_.ranks, *setup_.trainable, gradient);
-    const double j = options_.method == Method::joint ? difference_.backward(groups, -options_.joint_weight) : difference_.value(groups);
-    Json figures = to_json(pairwise_.backward(setup_, pairs_.pairs, pairs, step, sum));
-    figures["j_before"] = j;
+    Json figures = Json::object();
+    if (options_.method == Method::joint)
+      figures["j_before"] = difference_.backward(groups, -options_.joint_weight);
+    else if (!groups.empty())
+      figures["j_before"] = difference_.value(groups);
+    figures.update(to_json(pairwise_.backward(setup_, pairs_.pairs, pairs, step, sum)));
     return figures;
   }
 
@@ -100,7 +114,8 @@ class Alignment {
   const AlignOptions& options_;
   TrainingSetup& setup_;
   const PairData& pairs_;
-  std::vector<EncodedGroup> groups_;
+  const std::vector<EncodedGroup>& groups_;
+  const ImportanceWeights importance_;
   PairwiseStep pairwise_;
   DifferenceStep difference_;
   const Share share_;
@@ -109,12 +124,21 @@ class Alignment {
 };
 
 // Options of one method have no effect with another.
+void expect_method(Method method, std::initializer_list<const char*> names, const AlignOptions& options, const Parsed& parsed) {
+  for (const char* name : names)
+    if (options.method != method && parsed.given.contains(name))
+      fail_input("align: --{}: expected --method {} with it, got {}", name, enum_name(method), enum_name(options.method));
+}
+
 void check_options(const AlignOptions& options, const Parsed& parsed) {
-  for (const char* name : {"meta-lr", "meta-scale", "meta-order"})
-    if (options.method != Method::meta && parsed.given.contains(name))
-      fail_input("align: --{}: expected --method meta with it, got {}", name, enum_name(options.method));
-  if (options.method != Method::joint && parsed.given.contains("joint-weight"))
-    fail_input("align: --joint-weight: expected --method joint with it, got {}", enum_name(options.method));
+  expect_method(Method::meta, {"meta-lr", "meta-scale", "meta-order"}, options, parsed);
+  expect_method(Method::joint, {"joint-weight"}, options, parsed);
+  expect_method(Method::importance, {"policy", "reference-policy", "importance-temperature"}, options, parsed);
+  if (options.method == Method::importance && options.policy.empty())
+    fail_input("align: --method importance: expected --policy and --reference-policy, whose ratio weighs the pairs, got neither");
+  const bool steps_on_j = options.method == Method::meta || options.method == Method::joint;
+  if (steps_on_j && options.responses.empty())
+    fail_input("align: --responses: expected response groups for --method {}, got none", enum_name(options.method));
 }
 
 std::vector<EncodedGroup> load_groups(const AlignOptions& options, const TrainingSetup& setup, Log& log) {
@@ -128,6 +152,15 @@ std::vector<EncodedGroup> load_groups(const AlignOptions& options, const Trainin
   return groups;
 }
 
+AlignData load_data(const AlignOptions& options, const TrainingSetup& setup, Log& log) {
+  const std::vector<Pair> rows = read_pair_rows(options.pairs, options.scoring, log);
+  AlignData data;
+  data.pairs = load_pair_data(setup, rows, options.training.eval_pairs, options.scoring, log);
+  if (options.method == Method::importance) data.for_policies = encode_for_policies(options, rows, data.pairs.pairs, log);
+  if (!options.responses.empty()) data.groups = load_groups(options, setup, log);
+  return data;
+}
+
 }  // namespace
 
 std::optional<TrainingSummary> align_reward_model(const AlignOptions& given, const Parsed& parsed, Ranks& ranks, Log& log) {
@@ -138,11 +171,15 @@ std::optional<TrainingSummary> align_reward_model(const AlignOptions& given, con
   RunDirectory run(options.output, "align", list_fields(options), options.training.resume, ranks.first());
   if (run.finished()) return std::nullopt;
   TrainingSetup setup(options.model, options.scoring, options.common, ranks);
-  const PairData pairs = load_pair_data(setup, options.pairs, options.training.eval_pairs, options.scoring, log);
+  AlignData data = load_data(options, setup, log);
   setup.load_as_reward_model(MissingHead::fail, options.method == Method::meta, options.training, options.scoring, log);
-  std::vector<EncodedGroup> groups = load_groups(options, setup, log);
-  run.expect_data({{"pairs", fingerprint(pairs.pairs)}, {"eval_pairs", fingerprint(pairs.held_out)}, {"responses", fingerprint(groups)}});
-  Alignment alignment(options, setup, pairs, std::move(groups));
+  // Before the pairs are weighted: weights are computed, and may differ by rounding where a run goes on with another number of ranks.
+  run.expect_data({{"pairs", fingerprint(data.pairs.pairs)},
+                   {"eval_pairs", fingerprint(data.pairs.held_out)},
+                   {"responses", fingerprint(data.groups)}});
+  ImportanceWeights importance;
+  if (options.method == Method::importance) importance = weigh_pairs(options, std::move(data.for_policies), data.pairs.pairs, ranks, log);
+  Alignment alignment(options, setup, data, std::move(importance));
   return run_training(setup, alignment.objective(), options.training, run, log);
 }
 

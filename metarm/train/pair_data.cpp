@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "metarm/eval/evaluate.h"
 #include "metarm/eval/figures.h"
 
@@ -19,11 +21,17 @@ HeldOutFigures to_held_out_figures(const PairStatistics& statistics) {
                       statistics.accuracy_interval.low, statistics.accuracy_interval.high, statistics.pairs, statistics.loss)};
 }
 
-PairData load_pair_data(const TrainingSetup& setup, const std::vector<std::string>& pairs, const std::vector<std::string>& held_out,
+std::vector<Pair> read_pair_rows(const std::vector<std::string>& files, const SequenceOptions& sequences, Log& log) {
+  Rows<Pair> rows = read_pairs(files, sequences.bad_rows());
+  log_skipped(rows.report, log);
+  return std::move(rows.rows);
+}
+
+PairData load_pair_data(const TrainingSetup& setup, const std::vector<Pair>& rows, const std::vector<std::string>& held_out,
                         const ScoringOptions& scoring, Log& log) {
   Encoder encoder = setup.encoder(scoring.max_length);
   PairData data;
-  data.pairs = load_pairs(pairs, "--pairs", encoder, &Encoder::pairs, scoring, log);
+  data.pairs = encode_pairs(rows, "--pairs", encoder, &Encoder::pairs, scoring);
   if (!held_out.empty()) data.held_out = load_pairs(held_out, "--eval-pairs", encoder, &Encoder::pairs, scoring, log);
   for (const std::string& note : encoder.report().notes()) log.info(note);
   return data;

@@ -16,21 +16,31 @@ struct PairData {
   std::vector<EncodedPair> pairs, held_out;
 };
 
-// The pairs of the files as `encode` makes them, one of Encoder's. Input errors for bad rows, and, naming `option`, where none is left.
+// The rows of the files; what was skipped goes to the log. Input errors for bad rows.
+std::vector<Pair> read_pair_rows(const std::vector<std::string>& files, const SequenceOptions& sequences, Log& log);
+
+// The rows as `encode` makes them, one of Encoder's. Input error, naming `option`, where none is left.
+template <class EncodedRow>
+std::vector<EncodedRow> encode_pairs(const std::vector<Pair>& rows, const char* option, Encoder& encoder,
+                                     std::vector<EncodedRow> (Encoder::*encode)(const std::vector<Pair>&),
+                                     const SequenceOptions& sequences) {
+  std::vector<EncodedRow> pairs = (encoder.*encode)(rows);
+  if (pairs.empty())
+    fail_input("{}: expected pairs that fit in --max-length {}, got none of {}", option, sequences.max_length, rows.size());
+  return pairs;
+}
+
+// Both.
 template <class EncodedRow>
 std::vector<EncodedRow> load_pairs(const std::vector<std::string>& files, const char* option, Encoder& encoder,
                                    std::vector<EncodedRow> (Encoder::*encode)(const std::vector<Pair>&), const SequenceOptions& sequences,
                                    Log& log) {
-  const Rows<Pair> rows = read_pairs(files, sequences.bad_rows());
-  log_skipped(rows.report, log);
-  std::vector<EncodedRow> pairs = (encoder.*encode)(rows.rows);
-  if (pairs.empty())
-    fail_input("{}: expected pairs that fit in --max-length {}, got none of {}", option, sequences.max_length, rows.rows.size());
-  return pairs;
+  return encode_pairs(read_pair_rows(files, sequences, log), option, encoder, encode, sequences);
 }
 
-// Reads both; notes on what was left out go to the log. Input errors for bad rows, and where no pair is left.
-PairData load_pair_data(const TrainingSetup& setup, const std::vector<std::string>& pairs, const std::vector<std::string>& held_out,
+// Of the rows of --pairs and the files of --eval-pairs; notes on what was left out go to the log. Input errors for bad rows, and where no
+// pair is left.
+PairData load_pair_data(const TrainingSetup& setup, const std::vector<Pair>& rows, const std::vector<std::string>& held_out,
                         const ScoringOptions& scoring, Log& log);
 
 // Of a reward model, or of a policy's implicit rewards.

@@ -20,6 +20,7 @@ COMMANDS = {
     "train, dropout": ["train", "--dropout", "0.1", "--dtype", "float32"],
     "align, bfloat16": ["align", "--responses", "groups.jsonl", "--dtype", "bfloat16", "--meta-batch-size", "2"],
     "align, Adam's direction": ["align", "--responses", "groups.jsonl", "--dtype", "float32", "--meta-scale", "adam", "--meta-lr", "1e-4", "--meta-batch-size", "2"],
+    "align, importance": ["align", "--method", "importance", "--policy", "lm", "--reference-policy", "start", "--importance-temperature", "0.05", "--dtype", "bfloat16"],
     "sft": ["sft", "--data", "pairs.jsonl", "--dtype", "bfloat16"],
     "sft, LoRA": ["sft", "--data", "pairs.jsonl", "--lora-rank", "2", "--dtype", "float32"],
     "dpo": ["dpo", "--pairs", "pairs.jsonl", "--dtype", "float32", "--lr", "1e-3"],
@@ -55,6 +56,7 @@ def kill_after(arguments, folder, done):
 def test_killed_runs_end_the_same(what, tmp_path):
     save_checkpoint(tmp_path / "rm", "llama", "reward")
     save_checkpoint(tmp_path / "lm", "llama", "causal")
+    save_checkpoint(tmp_path / "start", "llama", "causal", seed=1)
     write_data(tmp_path)
     command = COMMANDS[what] + START[COMMANDS[what][0]] + COMMON
     run_metarm(*command, "--output", "whole", cwd=tmp_path)

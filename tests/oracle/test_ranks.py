@@ -41,9 +41,12 @@ RUNS = {
     "align, absolute, AdamW": ([*ALIGN, "--meta-scale", "absolute", "--meta-lr", "0.005", "--lr", "1e-3"], 1e-3),
     "align, Adam's direction": ([*ALIGN, "--meta-scale", "adam", "--meta-lr", "1e-4", "--optimizer", "sgd", "--lr", "0.05"], 1e-4),
     "align, second order": ([*ALIGN, "--meta-order", "second", "--meta-lr", "0.05", "--optimizer", "sgd", "--lr", "0.05"], 1e-4),
+    "align, importance": (["align", "--method", "importance", "--policy", "lm", "--reference-policy", "other_lm", "--importance-temperature", "0.05", "--dtype", "float32", "--optimizer", "sgd",
+                           "--lr", "0.05"], 1e-4),
     "align, joint": ([*ALIGN, "--method", "joint", "--optimizer", "sgd", "--lr", "0.05"], 1e-4),
 }
-FIGURES = ("loss", "accuracy", "margin", "gradient_norm", "j_before", "j_after", "meta_step_ratio", "meta_cosine", "eval_loss", "eval_accuracy")
+FIGURES = ("loss", "accuracy", "margin", "gradient_norm", "j_before", "j_after", "meta_step_ratio", "meta_cosine", "importance", "importance_effective_share",
+           "importance_max", "eval_loss", "eval_accuracy")
 COUNTS = ("step", "pairs", "tokens", "learning_rate", "epoch")
 
 
@@ -60,6 +63,8 @@ def distance(a, b):
 def test_trainings_end_at_the_same_weights(what, tmp_path):
     command, tolerance = RUNS[what]
     save_checkpoint(tmp_path / "rm", "llama", "reward")
+    for seed, name in enumerate(("lm", "other_lm")):
+        save_checkpoint(tmp_path / name, "llama", "causal", seed=seed)
     write_data(tmp_path)
     command = [*command, "--model", "rm", *TRAINING]
     assert "--lr" in command

@@ -55,6 +55,15 @@ const PANELS = [
   { title: "Gradients of J and L", keys: [["meta_cosine"]], note: "The cosine between them." },
   { title: "Kept share", keys: [["kept_share"]], note: "How much of the meta step bfloat16 kept; 1 is all." },
   {
+    title: "Importance of pairs",
+    keys: [
+      ["importance"],
+      ["importance_min", "least"],
+      ["importance_max", "most"],
+    ],
+    note: "Mean weight of the step\u2019s pairs; the least and the most of all.",
+  },
+  {
     title: "Reward",
     keys: [
       ["proxy_reward", "proxy"],
@@ -82,6 +91,7 @@ const MORE_PANELS = [
   { title: "Pairs a step", keys: [["pairs"]] },
   { title: "Response groups a step", keys: [["groups"]] },
   { title: "Tokens a step", keys: [["tokens"]] },
+  { title: "Effective share of pairs", keys: [["importance_effective_share"]], note: "Of the importance weights; the same in all steps." },
   { title: "Epoch", keys: [["epoch"]] },
   { title: "Steps left out", keys: [["skipped"]], note: "Their gradient was not finite." },
 ];
