@@ -41,7 +41,6 @@ HttpRequest head_of(const httplib::Request& request) {
   head.method = request.method == "HEAD" ? "GET" : request.method;
   head.path = request.path;
   head.authorization = request.get_header_value("Authorization");
-  head.content_type = request.get_header_value("Content-Type");
   head.client = request.remote_addr;
   head.abandoned = [connection = serving.connection] { return connection->client_gone(); };
   return head;

@@ -13,9 +13,9 @@
 namespace metarm {
 
 struct HttpRequest {
-  std::string method, path;                 // a HEAD comes as the GET that it stands for
-  std::string authorization, content_type;  // headers; empty where they are absent
-  std::string client;                       // its address
+  std::string method, path;   // a HEAD comes as the GET that it stands for
+  std::string authorization;  // the header; empty where there is none
+  std::string client;         // its address
   std::string body;
   std::function<bool()> abandoned;  // whether the client has gone
 };

@@ -9,8 +9,6 @@
 // A body has been checked against its schema in openapi.json. Input errors name the field; refusals are those of Scoring.
 #pragma once
 
-#include <string_view>
-
 #include "metarm/base/json_lines.h"
 #include "metarm/http/scoring.h"
 
@@ -30,7 +28,7 @@ Json answer_sglang_embeddings(const Json& body, Scoring& scoring);
 Json answer_tei_predict(const Json& body, Scoring& scoring);
 Json answer_tei_rerank(const Json& body, Scoring& scoring);
 
-// GET /v1/models and TEI's GET /info.
+// The answer of /v1/models.
 Json list_models(const RewardService& service);
 
 }  // namespace metarm

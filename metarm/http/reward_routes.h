@@ -27,7 +27,7 @@ Json load_openapi();
 
 class RewardRoutes : public HttpHandler {
  public:
-  // Each request is a line of JSON in the log: path, status, time, model, rows, tokens; never a text.
+  // Each request for rewards, and each refused one, is a line of JSON in the log: path, status, time, model, rows, tokens; never a text.
   RewardRoutes(RewardService& service, ApiKeys keys, const RouteOptions& options, Log& log);
 
   std::optional<HttpResponse> answer_head(const HttpRequest& request) override;

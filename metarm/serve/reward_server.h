@@ -33,7 +33,6 @@ class RewardServer : public RewardService {
   std::string load_version(const std::string& model, const std::string& directory) override;
   // Makes `version` the present one, from the next query on. Input error for an unknown model.
   void swap_version(const std::string& model, std::shared_ptr<const ModelVersion> version);
-  void close() { queue_.close(); }
 
  private:
   struct Served {

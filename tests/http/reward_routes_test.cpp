@@ -31,7 +31,7 @@ class RewardRoutesTest : public testing::Test {
     HttpRequest request{.method = method,
                         .path = path,
                         .authorization = key.empty() ? "" : fmt::format("Bearer {}", key),
-                        .content_type = "",
+
                         .client = "127.0.0.1",
                         .body = "",
                         .abandoned = {}};

@@ -134,7 +134,7 @@ TEST(ScoreQueue, AFullQueueRefusesUntilThereIsRoom) {
   scorer->wait_until_begun();
   auto waiting = ask(queue, scorer, {{2}, {3}});
   wait_for_rows(queue, 2);
-  const ScoreResult refused = queue.score(scorer, {{4}}, kNever, {});
+  const ScoreResult refused = queue.score(scorer, {{4}}, ScoreQueue::Clock::now() + 2000ms, {});
   EXPECT_EQ(refused.outcome, ScoreOutcome::full);
   EXPECT_GE(refused.retry_after_s, 1);
   EXPECT_EQ(queue.state().refused, 1);
@@ -175,16 +175,18 @@ TEST(ScoreQueue, AFailureIsThatOfItsBatchAlone) {
   EXPECT_EQ(queue.state().rows, 0);
 }
 
-TEST(ScoreQueue, ARequestEndsWithTheVersionItBeganWith) {
+TEST(ScoreQueue, VersionsAreNotMixedInABatch) {
   const auto old_version = std::make_shared<SumScorer>(0.f, true), new_version = std::make_shared<SumScorer>(1000.f);
-  ScoreQueue queue({100, 2});
-  auto before = ask(queue, old_version, {{1, 1}, {2, 2}, {3, 3}});
+  ScoreQueue queue({100, 100});
+  auto first = ask(queue, old_version, {{1, 1}});
   old_version->wait_until_begun();
+  auto before = ask(queue, old_version, {{2, 2}, {3, 3}});
   wait_for_rows(queue, 2);
   auto after = ask(queue, new_version, {{4, 4}});
   wait_for_rows(queue, 3);
-  for (int i = 0; i < 3; ++i) old_version->release();
-  EXPECT_EQ(before.get().rewards, (std::vector<float>{2, 4, 6}));
+  old_version->release();
+  old_version->release();
+  EXPECT_EQ(before.get().rewards, (std::vector<float>{4, 6}));
   EXPECT_EQ(after.get().rewards, std::vector<float>{1008});
 }
 
