@@ -17,9 +17,11 @@ ALLOWED = {
     "meta": "base text data model objectives eval train",
     "rl": "base text data model objectives eval train",
     "rounds": "base",
-    "cli": "base text data remote report rounds model objectives eval train meta rl",
+    "http": "base text data",
+    "serve": "base text data http model",
+    "cli": "base text data remote http report rounds model objectives eval train meta rl serve",
 }
-WITHOUT_TORCH = {"base", "text", "data", "remote", "report", "rounds"}
+WITHOUT_TORCH = {"base", "text", "data", "remote", "http", "report", "rounds"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 

@@ -59,6 +59,7 @@ Command rounds_command();
 Command ppo_command();
 Command sample_command();
 Command score_command();
+Command serve_command();
 Command sft_command();
 Command train_command();
 

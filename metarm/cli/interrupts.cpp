@@ -2,7 +2,9 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <mutex>
 #include <thread>
+#include <utility>
 
 #include "metarm/base/file.h"
 
@@ -20,7 +22,20 @@ namespace {
   std::abort();
 }
 
+std::mutex mutex;
+std::function<void()> stop_once;  // empty: the next signal ends the program
+
+std::function<void()> take_stop() {
+  const std::lock_guard lock(mutex);
+  return std::exchange(stop_once, {});
+}
+
 }  // namespace
+
+void stop_when_interrupted(std::function<void()> stop) {
+  const std::lock_guard lock(mutex);
+  stop_once = std::move(stop);
+}
 
 // A thread of its own waits for them: a signal handler may neither lock nor list a folder.
 void remove_outputs_when_interrupted() {
@@ -33,10 +48,16 @@ void remove_outputs_when_interrupted() {
   }
   pthread_sigmask(SIG_BLOCK, &awaited, nullptr);
   std::thread([awaited] {
-    int signal = 0;
-    if (sigwait(&awaited, &signal) != 0) return;
-    remove_unfinished_outputs();
-    end_by(signal);
+    for (;;) {
+      int signal = 0;
+      if (sigwait(&awaited, &signal) != 0) return;
+      if (const std::function<void()> stop = take_stop()) {
+        std::thread(stop).detach();
+        continue;
+      }
+      remove_unfinished_outputs();
+      end_by(signal);
+    }
   }).detach();
 }
 

@@ -169,5 +169,30 @@ def completions():
     write("completion", "deep", "[" * 5000)
 
 
+def requests():
+    chat = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+    bodies = {
+        "rows": ("/v1/rewards", {"model": "rm", "rows": [{"prompt": "Q", "responses": ["a", chat[1:]]}, {"prompt": chat[:1], "response": "b"}, {"text": "c"}, {"messages": chat}]}),
+        "openrlhf": ("/get_reward", {"query": ["Q a</s>", "b"], "prompts": ["Q", ""], "labels": [None, 1]}),
+        "vllm_text": ("/classify", {"input": ["a", "b"], "use_activation": False, "request_id": "x"}),
+        "vllm_tokens": ("/v1/classify", {"input": [[1, 2], [3]], "add_special_tokens": True}),
+        "vllm_chat": ("/pooling", {"messages": chat, "task": "classify", "encoding_format": "float"}),
+        "vllm_score": ("/score", {"text_1": "Q", "text_2": ["a", "b"]}),
+        "vllm_queries": ("/v1/score", {"queries": ["Q", "R"], "documents": ["a", "b"]}),
+        "vllm_rerank": ("/rerank", {"query": "Q", "documents": ["a", "b"], "top_n": 1}),
+        "sglang": ("/classify", {"text": "a"}),
+        "embeddings": ("/v1/embeddings", {"input": "a", "dimensions": None}),
+        "tei_pair": ("/predict", {"inputs": ["Q", "a"], "raw_scores": True}),
+        "tei_batch": ("/predict", {"inputs": [["a"], ["Q", "b"]], "truncate": True}),
+        "tei_rerank": ("/rerank", {"query": "Q", "texts": ["a", "b"], "return_text": True}),
+    }
+    for name, (path, body) in bodies.items():
+        write("request", name, f"{path}\n{json.dumps(body)}")
+    write("request", "empty", "/v1/rewards\n")
+    write("request", "deep", '/v1/rewards\n{"rows": ' + "[" * 5000)
+    write("request", "surrogate", '/get_reward\n{"query": ["\\ud800"]}')
+    write("request", "huge_numbers", '/classify\n{"input": [1e400, 99999999999999999999]}')
+
+
 if __name__ == "__main__":
-    safetensors(), gguf_files(), tokenizers(), rows(), completions()
+    safetensors(), gguf_files(), tokenizers(), rows(), completions(), requests()

@@ -1,0 +1,71 @@
+// The threads that serve connections, as cpp-httplib asks for them.
+#pragma once
+
+#include <httplib.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace metarm {
+
+class ConnectionThreads : public httplib::TaskQueue {
+ public:
+  // `waiting` is kept at the number of connections that no thread has taken up yet.
+  ConnectionThreads(std::size_t count, std::atomic<std::size_t>& waiting) : count_(count), waiting_(waiting) {
+    for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([this] { run(); });
+  }
+
+  // Returns bool in newer versions of httplib, nothing in older ones.
+  using Accepted = decltype(std::declval<httplib::TaskQueue&>().enqueue({}));
+  // Waits where as many wait as there are threads: the rest is left to the system's queue.
+  Accepted enqueue(std::function<void()> connection) override {
+    std::unique_lock lock(mutex_);
+    room_.wait(lock, [&] { return connections_.size() < count_; });
+    connections_.push_back(std::move(connection));
+    waiting_ = connections_.size();
+    work_.notify_one();
+    return static_cast<Accepted>(true);
+  }
+
+  void shutdown() override {
+    {
+      const std::lock_guard lock(mutex_);
+      closed_ = true;
+    }
+    work_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+ private:
+  void run() {
+    for (;;) {
+      std::function<void()> connection;
+      {
+        std::unique_lock lock(mutex_);
+        work_.wait(lock, [&] { return closed_ || !connections_.empty(); });
+        if (connections_.empty()) return;
+        connection = std::move(connections_.front());
+        connections_.pop_front();
+        waiting_ = connections_.size();
+        room_.notify_one();
+      }
+      connection();
+    }
+  }
+
+  const std::size_t count_;
+  std::atomic<std::size_t>& waiting_;
+  std::mutex mutex_;
+  std::condition_variable work_, room_;
+  std::deque<std::function<void()>> connections_;
+  bool closed_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace metarm

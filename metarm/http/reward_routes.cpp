@@ -1,0 +1,228 @@
+#include "metarm/http/reward_routes.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <new>
+#include <utility>
+
+#include "metarm/base/error.h"
+#include "metarm/http/protocols.h"
+
+namespace metarm {
+
+std::string_view http_file(std::string_view name);  // CMakeLists.txt lists them
+
+Json load_openapi() { return parse_json(http_file("openapi.json"), "openapi.json"); }
+
+namespace {
+
+enum class Dialect { common, vllm, tei };  // of errors
+
+// The next version of a model, in SGLang's form.
+Json answer_load(const Json& body, Scoring& scoring) {
+  const std::string model = body.contains("model") && body["model"].is_string() ? body["model"].get<std::string>() : "";
+  const std::string version = scoring.service().load_version(model, body["model_path"].get<std::string>());
+  return {{"success", true}, {"message", "loaded"}, {"version", version}};
+}
+
+}  // namespace
+
+struct RewardRoutes::Route {
+  const char* method;
+  const char* path;
+  const char* key;  // a field that tells this protocol's bodies from another's at the same path; null: any
+  Dialect dialect;
+  std::optional<Role> role;  // none: open to all
+  Json (*answer)(const Json& body, Scoring& scoring);
+};
+
+const RewardRoutes::Route* RewardRoutes::find_route(const HttpRequest& request, const Json* body) {
+  constexpr Role score = Role::score;
+  static const Route kRoutes[] = {
+      {"POST", "/v1/rewards", nullptr, Dialect::common, score, answer_rewards},
+      {"POST", "/get_reward", nullptr, Dialect::common, score, answer_get_reward},
+      {"POST", "/classify", "text", Dialect::common, score, answer_sglang_classify},
+      {"POST", "/classify", nullptr, Dialect::vllm, score, answer_vllm_classify},
+      {"POST", "/v1/classify", nullptr, Dialect::vllm, score, answer_vllm_classify},
+      {"POST", "/pooling", nullptr, Dialect::vllm, score, answer_vllm_pooling},
+      {"POST", "/v1/pooling", nullptr, Dialect::vllm, score, answer_vllm_pooling},
+      {"POST", "/score", nullptr, Dialect::vllm, score, answer_vllm_score},
+      {"POST", "/v1/score", nullptr, Dialect::vllm, score, answer_vllm_score},
+      {"POST", "/rerank", "texts", Dialect::tei, score, answer_tei_rerank},
+      {"POST", "/rerank", nullptr, Dialect::vllm, score, answer_vllm_rerank},
+      {"POST", "/v1/rerank", nullptr, Dialect::vllm, score, answer_vllm_rerank},
+      {"POST", "/v2/rerank", nullptr, Dialect::vllm, score, answer_vllm_rerank},
+      {"POST", "/v1/embeddings", nullptr, Dialect::common, score, answer_sglang_embeddings},
+      {"POST", "/predict", nullptr, Dialect::tei, score, answer_tei_predict},
+      {"POST", "/update_weights_from_disk", nullptr, Dialect::common, Role::admin, answer_load},
+      {"GET", "/v1/models", nullptr, Dialect::common, score, nullptr},
+      {"GET", "/metrics", nullptr, Dialect::common, score, nullptr},
+      {"GET", "/openapi.json", nullptr, Dialect::common, score, nullptr},
+      {"GET", "/health", nullptr, Dialect::common, {}, nullptr},
+      {"GET", "/ready", nullptr, Dialect::common, {}, nullptr},
+  };
+  const Route* same_path = nullptr;
+  for (const Route& route : kRoutes) {
+    if (request.path != route.path) continue;
+    if (same_path == nullptr || route.key == nullptr) same_path = &route;
+    if (body != nullptr && body->is_object() && route.key != nullptr && body->contains(route.key)) return &route;
+  }
+  return same_path;
+}
+
+namespace {
+
+HttpResponse json_response(int status, const Json& body) {
+  return {.status = status, .body = body.dump(-1, ' ', false, Json::error_handler_t::replace)};
+}
+
+const char* error_type(int status) {
+  switch (status) {
+    case 401: return "AuthenticationError";
+    case 403: return "PermissionDeniedError";
+    case 404: return "NotFoundError";
+    case 429: return "RateLimitError";
+    default: return status >= 500 ? "InternalServerError" : "BadRequestError";
+  }
+}
+
+const char* tei_error_type(int status) {
+  if (status == 429) return "Overloaded";
+  return status >= 500 ? "Backend" : "Validation";
+}
+
+HttpResponse error_response(Dialect dialect, int status, const std::string& message) {
+  if (dialect == Dialect::tei) return json_response(status, {{"error", message}, {"error_type", tei_error_type(status)}});
+  const std::size_t colon = message.find(':');  // `field: expected ...`
+  const bool names_field = status == 400 || status == 404 || status == 413 || status == 422;
+  const Json param = names_field && colon != std::string::npos ? Json(message.substr(0, colon)) : Json(nullptr);
+  return json_response(status, {{"error", {{"message", message}, {"type", error_type(status)}, {"param", param}, {"code", status}}}});
+}
+
+HttpResponse with_retry(HttpResponse response, double after_s) {
+  if (after_s > 0) response.headers.emplace_back("Retry-After", fmt::format("{}", static_cast<std::int64_t>(std::ceil(after_s))));
+  return response;
+}
+
+std::string utc_now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
+
+}  // namespace
+
+RewardRoutes::RewardRoutes(RewardService& service, ApiKeys keys, const RouteOptions& options, Log& log)
+    : service_(service), keys_(std::move(keys)), options_(options), log_(log), schemas_(load_openapi()) {}
+
+HttpResponse RewardRoutes::refuse(const HttpRequest& request, int status, const std::string& message) {
+  const Route* route = find_route(request, nullptr);
+  return finish(request, error_response(route == nullptr ? Dialect::common : route->dialect, status, message), 0, {});
+}
+
+std::optional<HttpResponse> RewardRoutes::find_refusal(const HttpRequest& request, const Route& route) const {
+  if (request.method != route.method) {
+    HttpResponse response =
+        error_response(route.dialect, 405, fmt::format("{}: expected {}, got another method", route.path, route.method));
+    response.headers.emplace_back("Allow", route.method);
+    return response;
+  }
+  if (!route.role) return {};
+  if (keys_.empty()) {
+    if (*route.role == Role::score) return {};
+    return error_response(route.dialect, 403, "expected a server with --api-keys: without, nobody is an administrator");
+  }
+  const std::optional<Role> role = keys_.role(bearer_key(request.authorization));
+  if (!role) {
+    HttpResponse response = error_response(route.dialect, 401, "Authorization: expected `Bearer KEY` with a known key");
+    response.headers.emplace_back("WWW-Authenticate", "Bearer");
+    return response;
+  }
+  if (*route.role == Role::admin && *role != Role::admin)
+    return error_response(route.dialect, 403, "expected a key of the role admin, got one of the role score");
+  return {};
+}
+
+std::optional<HttpResponse> RewardRoutes::answer_head(const HttpRequest& request) {
+  const Stopwatch stopwatch;
+  const Route* route = find_route(request, nullptr);
+  if (route == nullptr)
+    return finish(request, error_response(Dialect::common, 404, "path: expected one of those in /openapi.json, got another"),
+                  stopwatch.seconds(), {});
+  if (std::optional<HttpResponse> refusal = find_refusal(request, *route))
+    return finish(request, std::move(*refusal), stopwatch.seconds(), {});
+  if (request.method == "GET") return finish(request, answer_get(request.path), stopwatch.seconds(), {});
+  return {};
+}
+
+HttpResponse RewardRoutes::answer_get(const std::string& path) const {
+  if (path == "/v1/models") return json_response(200, list_models(service_));
+  if (path == "/metrics") return {.body = metrics_.to_text(service_), .content_type = "text/plain; version=0.0.4"};
+  if (path == "/openapi.json") return json_response(200, schemas_.document());
+  if (path == "/ready" && ending_) return error_response(Dialect::common, 503, "the server is shutting down");
+  return json_response(200, {{"status", "ok"}});
+}
+
+HttpResponse RewardRoutes::answer_post(const HttpRequest& request, const Route*& route, ScoreReply& reply) {
+  Json body;
+  try {
+    body = parse_json(request.body, "body");
+  } catch (const Error& error) {
+    return error_response(route->dialect, 400, error.what());
+  }
+  route = find_route(request, &body);
+  const Json& schema = schemas_.document()["paths"][route->path]["post"]["requestBody"]["content"]["application/json"]["schema"];
+  schemas_.check(body, schema);
+  const auto limit =
+      std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(options_.request_timeout_s));
+  Scoring scoring(service_, options_.max_rows, std::chrono::steady_clock::now() + limit, request.abandoned);
+  HttpResponse response = json_response(200, route->answer(body, scoring));
+  reply = scoring.reply();
+  if (!reply.version.empty()) response.headers.emplace_back("Metarm-Version", reply.version);
+  return response;
+}
+
+HttpResponse RewardRoutes::answer(const HttpRequest& request) {
+  const Stopwatch stopwatch;
+  const Route* route = find_route(request, nullptr);  // answer_head found one
+  ScoreReply reply;
+  HttpResponse response;
+  try {
+    response = answer_post(request, route, reply);
+  } catch (const Refusal& refusal) {
+    response = with_retry(error_response(route->dialect, refusal.status(), refusal.what()), refusal.retry_after_s());
+  } catch (const Error& error) {
+    const bool input = error.kind() == ErrorKind::input;
+    if (!input) log_.warn(fmt::format("{}: {}", request.path, error.what()));
+    const int status = input ? (route->dialect == Dialect::vllm ? 400 : 422) : error.kind() == ErrorKind::io ? 503 : 500;
+    response = error_response(route->dialect, status, error.kind() == ErrorKind::internal ? "internal error" : error.what());
+  } catch (const std::bad_alloc&) {
+    response = error_response(route->dialect, 503, "out of memory");
+  } catch (const std::exception& error) {
+    log_.warn(fmt::format("{}: internal error: {}", request.path, error.what()));
+    response = error_response(route->dialect, 500, "internal error");
+  }
+  return finish(request, std::move(response), stopwatch.seconds(), reply);
+}
+
+HttpResponse RewardRoutes::finish(const HttpRequest& request, HttpResponse response, double seconds, const ScoreReply& reply) {
+  const Route* route = find_route(request, nullptr);
+  const std::string path = route == nullptr ? "other" : route->path;
+  metrics_.add_request(path, response.status, seconds);
+  if (request.method == "GET" && response.status < 400) return response;  // probes would fill the log
+  Json line = {{"time", utc_now()},
+               {"path", path},
+               {"status", response.status},
+               {"ms", std::round(seconds * 1e5) / 100},
+               {"client", request.client}};
+  if (!reply.version.empty()) {
+    line["model"] = reply.model;
+    line["version"] = reply.version;
+    line["rows"] = reply.tokens.size();
+    std::int64_t tokens = 0;
+    for (const std::int64_t count : reply.tokens) tokens += count;
+    line["tokens"] = tokens;
+  }
+  log_.info(line.dump());
+  return response;
+}
+
+}  // namespace metarm

@@ -1,0 +1,82 @@
+// What the protocols ask for, and the reward server answers: texts in, rewards out.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "metarm/data/rows.h"
+#include "metarm/text/tokenizer.h"
+
+namespace metarm {
+
+// How a text becomes tokens. Conversations always do by the chat template.
+enum class TextForm {
+  response,  // as `metarm score` does it (docs/tokens.md): joined to its prompt, with start and end token
+  written,   // as it stands, after the tokenizer's start token; nothing is appended
+  literal,   // as it stands, with the special tokens that it spells itself
+};
+
+struct ScoreItem {
+  std::optional<Content> prompt;  // with TextForm::response alone
+  std::variant<Content, TokenIds> text;
+  TextForm form = TextForm::response;
+  std::string where;  // the field that it came from, for errors
+};
+
+struct ScoreQuery {
+  std::string model;  // empty: the first one served
+  std::vector<ScoreItem> items;
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  std::function<bool()> abandoned;  // whether the client has gone; may be empty
+};
+
+enum class ScoreOutcome {
+  scored,
+  full,           // refused: the queue holds as many rows as it may
+  late,           // the deadline passed first
+  abandoned,      // the client went first
+  closing,        // refused: the server is about to end
+  unknown_model,  // none of this name
+};
+
+struct ScoreReply {
+  ScoreOutcome outcome = ScoreOutcome::scored;
+  std::string model, version;                 // what scored, even where others were loaded meanwhile: one version a query
+  std::vector<std::optional<float>> rewards;  // one an item; none where it is longer than max_length
+  std::vector<std::int64_t> tokens;           // one an item; 0 where it is too long
+  std::int64_t max_length = 0;                // tokens; 0: no limit
+  double retry_after_s = 0;                   // when full
+};
+
+struct ServedModel {
+  std::string name, version;
+  std::int64_t max_length = 0;
+  std::int64_t loaded_at_s = 0;       // since 1970
+  std::int64_t rows = 0, tokens = 0;  // scored so far
+};
+
+struct QueueState {
+  std::int64_t rows = 0, tokens = 0;  // waiting
+  std::int64_t batches = 0;           // forward passes so far, and the tokens of their trees
+  std::int64_t tree_tokens = 0;
+  std::int64_t abandoned = 0, late = 0, refused = 0;  // requests
+};
+
+class RewardService {
+ public:
+  virtual ~RewardService() = default;
+  // Waits for the rewards. Input errors name an item's `where`; others are those of scoring.
+  virtual ScoreReply score(const ScoreQuery& query) = 0;
+  virtual std::vector<ServedModel> models() const = 0;
+  virtual QueueState queue() const = 0;
+  // Opens the checkpoint in `directory` as the next version of `model` (empty: the first) and returns that version. Queries that were
+  // accepted before end with the version they began with.
+  virtual std::string load_version(const std::string& model, const std::string& directory) = 0;
+};
+
+}  // namespace metarm

@@ -1,0 +1,73 @@
+#include "metarm/serve/model_version.h"
+
+#include <c10/util/Exception.h>
+
+#include <chrono>
+#include <cmath>
+#include <new>
+
+#include "metarm/base/error.h"
+#include "metarm/serve/checkpoint_digest.h"
+
+namespace metarm {
+
+namespace {
+
+std::int64_t seconds_since_1970() {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+void check_ids(const TokenIds& ids, std::int64_t vocab_size, const std::string& where) {
+  if (ids.empty()) fail_input("{}: expected some tokens, got none", where);
+  for (const TokenId id : ids)
+    if (id < 0 || id >= vocab_size) fail_input("{}: expected token ids below {}, got {}", where, vocab_size, id);
+}
+
+// torch's exceptions and the allocator's, in metarm's terms.
+template <class Body>
+auto with_torch_errors(Body&& body) {
+  try {
+    return body();
+  } catch (const c10::OutOfMemoryError& error) {
+    fail_io("out of GPU memory; lower --tokens-per-batch ({})", error.what_without_backtrace());
+  } catch (const c10::Error& error) {
+    const std::string what = error.what_without_backtrace();
+    if (what.find("DefaultCPUAllocator") != std::string::npos) fail_io("out of memory; lower --tokens-per-batch");
+    fail_internal("{}", what);
+  } catch (const std::bad_alloc&) {
+    fail_io("out of memory; lower --tokens-per-batch");
+  }
+}
+
+}  // namespace
+
+ModelVersion::ModelVersion(const std::string& directory, const ScoringOptions& scoring, const CommonOptions& common, Log& log)
+    : opened_(open_reward_model(directory, scoring, common, log)),
+      tokens_per_batch_(scoring.tokens_per_batch),
+      id_(digest_checkpoint(directory)),
+      loaded_at_s_(seconds_since_1970()) {}
+
+std::optional<TokenIds> ModelVersion::tokens(const ScoreItem& item) const {
+  Encoder encoder = opened_.encoder();
+  if (const auto* ids = std::get_if<TokenIds>(&item.text)) {
+    check_ids(*ids, opened_.loaded.config.spec.vocab_size, item.where);
+    return max_length() > 0 && static_cast<std::int64_t>(ids->size()) > max_length() ? std::nullopt : std::optional(*ids);
+  }
+  const Content& content = std::get<Content>(item.text);
+  const auto* text = std::get_if<std::string>(&content);
+  if (item.form == TextForm::response || text == nullptr) return encoder.sequence(item.prompt, content, item.where);
+  TokenIds tokens = item.form == TextForm::written ? encoder.prompt(content, 0, item.where) : opened_.tokenizer->encode(*text, false);
+  if (tokens.empty()) fail_input("{}: expected some text, got none", item.where);
+  if (max_length() > 0 && static_cast<std::int64_t>(tokens.size()) > max_length()) return std::nullopt;
+  return tokens;
+}
+
+std::vector<std::vector<float>> ModelVersion::score(std::span<const std::vector<TokenIds>> groups) const {
+  const auto rewards = with_torch_errors([&] { return score_groups(opened_.loaded.reward_model, groups, tokens_per_batch_); });
+  for (const std::vector<float>& group : rewards)
+    for (const float reward : group)
+      if (!std::isfinite(reward)) fail_internal("expected finite rewards, got {}", reward);
+  return rewards;
+}
+
+}  // namespace metarm

@@ -1,0 +1,217 @@
+#include "metarm/http/reward_routes.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "metarm/base/file.h"
+#include "tests/http/fake_service.h"
+#include "tests/support/temporary_folder.h"
+
+namespace metarm {
+namespace {
+
+// Keeps the lines.
+class ListLog : public Log {
+ public:
+  void message(LogLevel level, const std::string& text) override { (level == LogLevel::info ? lines : warnings).push_back(text); }
+  void progress(std::string_view, std::int64_t, std::int64_t, std::string_view) override {}
+  std::vector<std::string> lines, warnings;
+};
+
+std::string header(const HttpResponse& response, const std::string& name) {
+  const auto found = std::ranges::find(response.headers, name, [](const auto& entry) { return entry.first; });
+  return found == response.headers.end() ? "" : found->second;
+}
+
+class RewardRoutesTest : public testing::Test {
+ protected:
+  HttpResponse send(const std::string& method, const std::string& path, const std::string& body = "", const std::string& key = "") {
+    HttpRequest request{.method = method,
+                        .path = path,
+                        .authorization = key.empty() ? "" : fmt::format("Bearer {}", key),
+
+                        .client = "127.0.0.1",
+                        .body = "",
+                        .abandoned = {}};
+    if (std::optional<HttpResponse> answer = routes().answer_head(request)) return *answer;
+    request.body = body;
+    return routes().answer(request);
+  }
+  HttpResponse post(const std::string& path, const std::string& body, const std::string& key = "") { return send("POST", path, body, key); }
+  Json posted(const std::string& path, const std::string& body) {
+    const HttpResponse response = post(path, body);
+    EXPECT_EQ(response.status, 200) << response.body;
+    return parse_json(response.body, "answer");
+  }
+  Json refused(int status, const std::string& path, const std::string& body) {
+    const HttpResponse response = post(path, body);
+    EXPECT_EQ(response.status, status) << response.body;
+    EXPECT_EQ(response.body.find('\n'), std::string::npos);
+    return parse_json(response.body, "answer");
+  }
+  RewardRoutes& routes() {
+    if (!routes_) routes_ = std::make_unique<RewardRoutes>(service_, keys_, RouteOptions{.max_rows = 5, .request_timeout_s = 10}, log_);
+    return *routes_;
+  }
+  void use_keys() {
+    write_file(folder_ / "keys", "score 0123456789abcdef\nadmin fedcba9876543210\n");
+    keys_ = ApiKeys::load(folder_ / "keys");
+  }
+
+  TemporaryFolder folder_;
+  FakeService service_;
+  ListLog log_;
+  ApiKeys keys_;
+  std::unique_ptr<RewardRoutes> routes_;
+};
+
+TEST_F(RewardRoutesTest, RowsOfEveryKindAreRewarded) {
+  const Json answer = posted("/v1/rewards", R"({"model": "rm", "rows": [{"prompt": "Hi", "responses": ["a", "bb"]}, {"text": "ccc"},
+      {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}, {"prompt": [{"role": "user", "content": "x"}], "response": "dddd"}]})");
+  EXPECT_EQ(answer["rows"], parse_json(R"([{"rewards": [1, 2]}, {"reward": 3}, {"reward": 2}, {"reward": 4}])", "expected"));
+  EXPECT_EQ(answer["version"], "v1");
+  EXPECT_EQ(answer["model"], "rm");
+  EXPECT_EQ(answer["usage"]["tokens"], 12);
+}
+
+TEST_F(RewardRoutesTest, AResponseThatIsTooLongHasNoReward) {
+  const std::string body = fmt::format(R"({{"rows": [{{"prompt": "Hi", "responses": ["a", "{:b<101}"]}}]}})", "");
+  EXPECT_EQ(posted("/v1/rewards", body)["rows"][0]["rewards"], Json({1, nullptr}));
+  const Json error = refused(422, "/get_reward", fmt::format(R"({{"query": ["a", "{:b<101}"]}})", ""))["error"];
+  EXPECT_EQ(error["message"], "query[1]: expected at most 100 tokens, got more; --max-length of the server says how many");
+  EXPECT_EQ(error["param"], "query[1]");
+}
+
+TEST_F(RewardRoutesTest, FormsOfTextsAreThoseOfTheProtocols) {
+  posted("/get_reward", R"({"query": ["a"]})");
+  posted("/classify", R"({"input": "a"})");
+  posted("/classify", R"({"input": "a", "add_special_tokens": false})");
+  posted("/classify", R"({"input": [[5, 6]]})");
+  posted("/classify", R"({"text": "a"})");
+  posted("/rerank", R"({"query": "q", "texts": ["a"]})");
+  ASSERT_EQ(service_.asked.size(), 6);
+  EXPECT_EQ(service_.asked[0].form, TextForm::literal);
+  EXPECT_EQ(service_.asked[1].form, TextForm::written);
+  EXPECT_EQ(service_.asked[2].form, TextForm::literal);
+  EXPECT_EQ(std::get<TokenIds>(service_.asked[3].text), (TokenIds{5, 6}));
+  EXPECT_EQ(service_.asked[4].form, TextForm::written);
+  EXPECT_EQ(service_.asked[5].form, TextForm::response);
+  EXPECT_EQ(service_.asked[5].prompt, Content("q"));
+}
+
+TEST_F(RewardRoutesTest, OneTextOfABatchOrAPair) {
+  EXPECT_EQ(posted("/predict", R"({"inputs": "aa", "raw_scores": true})"),
+            parse_json(R"([{"label": "LABEL_0", "score": 2.0}])", "expected"));
+  EXPECT_EQ(posted("/predict", R"({"inputs": ["p", "aa"], "raw_scores": true})").size(), 1);
+  EXPECT_EQ(posted("/predict", R"({"inputs": [["aa"], ["b"]], "raw_scores": true})").size(), 2);
+  EXPECT_EQ(refused(422, "/predict", R"({"inputs": ["a", "b", "c"]})")["error_type"], "Validation");
+}
+
+TEST_F(RewardRoutesTest, TheFieldThatIsWrongIsNamed) {
+  const auto message = [&](int status, const char* path, const char* body) {
+    return refused(status, path, body)["error"]["message"].get<std::string>();
+  };
+  EXPECT_EQ(message(422, "/v1/rewards", R"({"rows": [{"prompt": null, "responses": []}]})"),
+            "rows[0].prompt: expected text or a list, got null");
+  EXPECT_EQ(message(422, "/v1/rewards", R"({"rows": [{"prompt": "a"}]})"),
+            "rows[0]: expected prompt with responses, prompt with response, text, or messages, got an object without");
+  EXPECT_EQ(message(422, "/v1/rewards", R"({"rows": [{"messages": [{"role": "robot", "content": "x"}]}]})"),
+            R"(rows[0].messages[0].role: expected "system", "user" or "assistant", got "robot")");
+  EXPECT_EQ(message(422, "/v1/rewards", R"({"rows": [], "rwos": 1})"), R"(body: expected the fields model and rows, got "rwos")");
+  EXPECT_EQ(message(400, "/classify", R"({"input": "a", "use_activation": 1})"),
+            "use_activation: expected true or false or null, got number");
+  EXPECT_EQ(message(400, "/score", R"({"text_1": ["a", "b"], "text_2": ["c"]})"),
+            "text_1: expected one text or as many as in text_2, 1, got 2");
+  EXPECT_EQ(message(404, "/v1/rewards", R"({"model": "other", "rows": [{"text": "a"}]})"), "model: expected one of rm, got another");
+  EXPECT_EQ(message(413, "/get_reward", R"({"query": ["a", "b", "c", "d", "e", "f"]})"),
+            "body: expected at most 5 texts, got 6; send them in several requests");
+}
+
+TEST_F(RewardRoutesTest, NoBodyMakesAnInternalError) {
+  const std::string deep(5000, '[');
+  for (const std::string& body :
+       {std::string(), std::string("{"), std::string("[]"), std::string("null"), std::string("{\"rows\": \"\xff\"}"), deep,
+        std::string(R"({"rows": 1, "rows": 2})"), std::string(R"({"input": [1e400]})"), std::string(R"({"inputs": [[]]})"),
+        std::string(R"({"input": [99999999999]})"), std::string(R"({"query": "q", "documents": [], "top_n": 1e99})")})
+    for (const char* path :
+         {"/v1/rewards", "/get_reward", "/classify", "/pooling", "/score", "/rerank", "/v1/embeddings", "/predict", "/v2/rerank"}) {
+      const HttpResponse response = post(path, body);
+      EXPECT_TRUE(response.status == 400 || response.status == 422 || response.status == 200)
+          << path << " " << body << " " << response.status;
+      EXPECT_EQ(response.body.find('\n'), std::string::npos);
+    }
+}
+
+TEST_F(RewardRoutesTest, OutcomesAreStatuses) {
+  const char* body = R"({"rows": [{"text": "a"}]})";
+  service_.outcome = ScoreOutcome::full;
+  const HttpResponse full = post("/v1/rewards", body);
+  EXPECT_EQ(full.status, 429);
+  EXPECT_EQ(header(full, "Retry-After"), "3");
+  EXPECT_EQ(parse_json(post("/predict", R"({"inputs": "a"})").body, "answer")["error_type"], "Overloaded");
+  service_.outcome = ScoreOutcome::late;
+  EXPECT_EQ(post("/v1/rewards", body).status, 503);
+  service_.outcome = ScoreOutcome::closing;
+  EXPECT_EQ(post("/v1/rewards", body).status, 503);
+  service_.outcome = ScoreOutcome::abandoned;
+  EXPECT_EQ(post("/v1/rewards", body).status, 499);
+  service_.broken = true;
+  const HttpResponse broken = post("/v1/rewards", body);
+  EXPECT_EQ(broken.status, 500);
+  EXPECT_EQ(broken.body.find("secret"), std::string::npos);
+  EXPECT_NE(log_.warnings.back().find("secret"), std::string::npos);
+}
+
+TEST_F(RewardRoutesTest, KeysAndRoles) {
+  const char* load = R"({"model_path": "next", "model": "rm"})";
+  EXPECT_EQ(post("/update_weights_from_disk", load).status, 403) << "without keys nobody is an administrator";
+  routes_.reset();
+  use_keys();
+  const std::string score = "0123456789abcdef", admin = "fedcba9876543210", body = R"({"rows": [{"text": "a"}]})";
+  EXPECT_EQ(post("/v1/rewards", body).status, 401);
+  EXPECT_EQ(post("/v1/rewards", body, "0123456789abcdee").status, 401);
+  EXPECT_EQ(post("/v1/rewards", body, score).status, 200);
+  EXPECT_EQ(post("/v1/rewards", body, admin).status, 200);
+  EXPECT_EQ(send("GET", "/metrics").status, 401);
+  EXPECT_EQ(send("GET", "/health").status, 200);
+  EXPECT_EQ(post("/update_weights_from_disk", load).status, 401);
+  EXPECT_EQ(post("/update_weights_from_disk", load, score).status, 403);
+  EXPECT_EQ(service_.loaded, "");
+  EXPECT_EQ(parse_json(post("/update_weights_from_disk", load, admin).body, "answer")["version"], "v2");
+  EXPECT_EQ(service_.loaded, "rm:next");
+}
+
+TEST_F(RewardRoutesTest, PathsAndMethods) {
+  EXPECT_EQ(send("GET", "/nowhere").status, 404);
+  const HttpResponse wrong = send("GET", "/v1/rewards");
+  EXPECT_EQ(wrong.status, 405);
+  EXPECT_EQ(header(wrong, "Allow"), "POST");
+  EXPECT_EQ(send("GET", "/ready").status, 200);
+  routes().close();
+  EXPECT_EQ(send("GET", "/ready").status, 503);
+  EXPECT_EQ(send("GET", "/health").status, 200);
+}
+
+TEST_F(RewardRoutesTest, CountsAndLogsHoldNoTexts) {
+  post("/v1/rewards", R"({"rows": [{"text": "confidential"}]})");
+  post("/v1/rewards", R"({"rows": [{"text": "confidential", "x": 1}]})");
+  const std::string page = send("GET", "/metrics").body;
+  for (const char* line :
+       {"metarm_requests_total{route=\"/v1/rewards\",status=\"200\"} 1\n",
+        "metarm_requests_total{route=\"/v1/rewards\",status=\"422\"} 1\n", "metarm_request_seconds_count{route=\"/v1/rewards\"} 2\n",
+        "metarm_request_seconds_bucket{route=\"/v1/rewards\",le=\"+Inf\"} 2\n", "metarm_model_info{model=\"rm\",version=\"v1\"} 1\n",
+        "metarm_rows_total{model=\"rm\"} 3\n", "metarm_queue_rows 5\n", "metarm_queue_tokens 50\n"})
+    EXPECT_NE(page.find(line), std::string::npos) << line << page;
+  const Json line = parse_json(log_.lines[0], "log");
+  EXPECT_EQ(line["path"], "/v1/rewards");
+  EXPECT_EQ(line["status"], 200);
+  EXPECT_EQ(line["rows"], 1);
+  EXPECT_EQ(line["tokens"], 12);
+  for (const std::string& text : log_.lines) EXPECT_EQ(text.find("confidential"), std::string::npos);
+  EXPECT_TRUE(log_.warnings.empty());
+}
+
+}  // namespace
+}  // namespace metarm

@@ -1,0 +1,322 @@
+"""A real server and real HTTP: every protocol's values are transformers', whoever else is served, and equal `metarm score`."""
+
+import json
+import math
+import random
+import re
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from families import save_checkpoint
+from programs import ROOT
+from reward_server import RewardServer
+from scoring import by_transformers, score
+from tokenizers import processors
+
+WORDS = "the inn at a river there then nine other three when in heather tin anther".split()
+PROMPT, RESPONSES = "when the other inn", [" at a river", " nine", " in heather there"]
+TEXTS = ["the inn at a river", "hello 123</s>", "x"]
+SCORE_KEY, ADMIN_KEY = "score-0123456789abcdef", "admin-0123456789abcdef"
+
+
+def save_model(folder, seed=0):
+    """A tiny reward model whose tokenizer puts a start token in front, so that forms of texts differ."""
+    model, tokenizer = save_checkpoint(folder, "llama", "reward", seed)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer.save_pretrained(folder)
+    return model, tokenizer
+
+
+class Oracle:
+    def __init__(self, folder, seed):
+        self.folder = folder
+        self.model, self.tokenizer = save_model(folder, seed)
+
+    def literal(self, text):
+        return self.near(by_transformers(self.model, self.tokenizer(text, add_special_tokens=False)["input_ids"]))
+
+    def written(self, text):
+        return self.near(by_transformers(self.model, self.tokenizer(text)["input_ids"]))
+
+    def response(self, prompt, response):
+        return self.written(prompt + response + "</s>")
+
+    @staticmethod
+    def near(value):
+        return pytest.approx(value, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    return Oracle(tmp_path_factory.mktemp("models") / "first", 0)
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory):
+    return Oracle(tmp_path_factory.mktemp("models") / "second", 1)
+
+
+@pytest.fixture(scope="module")
+def server(first, second):
+    with RewardServer("--model", first.folder, f"other={second.folder}", "--chat-template", "chatml") as running:
+        yield running
+
+
+def sigmoid(near):
+    return pytest.approx(1 / (1 + math.exp(-near.expected)), abs=1e-4)
+
+
+def make_rows(seed, count):
+    rng = random.Random(seed)
+    text = lambda low, high: " ".join(rng.choice(WORDS) for _ in range(rng.randrange(low, high)))
+    return [{"prompt": text(1, 12), "responses": [" " + text(1, 9) for _ in range(rng.randrange(1, 5))]} for _ in range(count)]
+
+
+CHATS = [
+    {"messages": [{"role": "user", "content": "the inn"}, {"role": "assistant", "content": "nine"}]},
+    {"prompt": [{"role": "system", "content": "then"}, {"role": "user", "content": "the inn"}], "responses": ["nine", [{"role": "assistant", "content": "ten"}]]},
+]
+
+
+def test_rewards_are_those_of_score(server, first, tmp_path):
+    rows = [*make_rows(0, 6), {"text": "the inn"}, {"prompt": "the", "response": " inn"}, *CHATS]
+    offline = score(first.folder, rows, tmp_path, "--chat-template", "chatml")
+    answer = server.posted("/v1/rewards", {"rows": rows})
+    for row, got in zip(offline, answer["rows"], strict=True):
+        assert got == {key: pytest.approx(row[key], abs=1e-5) for key in got} and got
+    assert answer["model"] == "first" and answer["version"] == server.state["models"][0]["version"]
+    assert answer["rows"][7]["reward"] == first.response("the", " inn")
+
+
+def test_openrlhf(server, first):
+    answer = server.posted("/get_reward", {"query": TEXTS, "prompts": ["the inn", "hello", ""], "labels": [None, 1, "x"]})
+    assert answer["rewards"] == [first.literal(text) for text in TEXTS]
+    assert answer["scores"] == answer["rewards"] == answer["extra_logs"]["dummy_scores"]
+    assert server.posted("/get_reward", {"query": [], "prompts": [], "labels": []}) == {"rewards": [], "scores": [], "extra_logs": {}}
+
+
+@pytest.mark.parametrize("path", ["/classify", "/v1/classify"])
+def test_vllm_classify(server, first, path):
+    answer = server.posted(path, {"model": "first", "input": TEXTS, "request_id": "7", "priority": 0, "user": "me"})
+    assert answer["object"] == "list" and answer["model"] == "first" and answer["id"] == "classify-7" and isinstance(answer["created"], int)
+    for index, (row, text) in enumerate(zip(answer["data"], TEXTS, strict=True)):
+        assert row == {"index": index, "label": "LABEL_0", "probs": [sigmoid(first.written(text))], "num_classes": 1}
+    tokens = sum(len(first.tokenizer(text)["input_ids"]) for text in TEXTS)
+    assert answer["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0, "prompt_tokens_details": None}
+    for raw in ({"use_activation": False}, {"activation": False}):  # as verl sends it, for newer and older vLLM
+        assert server.posted(path, {"input": TEXTS[0]} | raw)["data"][0]["probs"] == [first.written(TEXTS[0])]
+    ids = first.tokenizer(TEXTS[0])["input_ids"]
+    for tokens in (ids, [ids]):
+        assert server.posted(path, {"input": tokens, "use_activation": False})["data"][0]["probs"] == [first.written(TEXTS[0])]
+    bare = {"input": TEXTS[0], "add_special_tokens": False, "use_activation": False}
+    assert server.posted(path, bare)["data"][0]["probs"] == [first.literal(TEXTS[0])]
+
+
+def test_vllm_conversations(server, first, tmp_path):
+    offline = score(first.folder, CHATS[:1], tmp_path, "--chat-template", "chatml")[0]["reward"]
+    answer = server.posted("/pooling", CHATS[0] | {"task": "classify", "use_activation": False})
+    assert answer["data"] == [{"index": 0, "object": "pooling", "data": [pytest.approx(offline, abs=1e-5)]}]
+
+
+def test_vllm_pooling(server, first):
+    answer = server.posted("/pooling", {"input": TEXTS})
+    assert [row["data"] for row in answer["data"]] == [[sigmoid(first.written(text))] for text in TEXTS] and answer["id"].startswith("pool-")
+
+
+def test_vllm_scores_and_reranks_responses_to_a_prompt(server, first):
+    expected = [first.response(PROMPT, response) for response in RESPONSES]
+    for path in ("/score", "/v1/score"):
+        data = server.posted(path, {"text_1": PROMPT, "text_2": RESPONSES})["data"]
+        assert data == [{"index": i, "object": "score", "score": sigmoid(value)} for i, value in enumerate(expected)]
+    data = server.posted("/score", {"queries": [PROMPT] * 3, "documents": RESPONSES, "use_activation": False})["data"]
+    assert [row["score"] for row in data] == expected
+    order = sorted(range(3), key=lambda i: -expected[i].expected)
+    for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
+        results = server.posted(path, {"query": PROMPT, "documents": RESPONSES, "top_n": 2})["results"]
+        assert results == [{"index": i, "document": {"text": RESPONSES[i]}, "relevance_score": sigmoid(expected[i])} for i in order[:2]]
+
+
+def test_sglang(server, first):
+    many = server.posted("/classify", {"model": "first", "text": TEXTS})
+    assert [row["embedding"] for row in many] == [[first.written(text)] for text in TEXTS]
+    one = server.posted("/classify", {"text": TEXTS[0]})
+    assert one["embedding"] == [first.written(TEXTS[0])] and one["meta_info"]["prompt_tokens"] == len(first.tokenizer(TEXTS[0])["input_ids"])
+    answer = server.posted("/v1/embeddings", {"model": "first", "input": TEXTS})  # as verl sends it
+    assert answer["object"] == "list" and answer["model"] == "first"
+    assert answer["data"] == [{"object": "embedding", "index": i, "embedding": [first.written(text)]} for i, text in enumerate(TEXTS)]
+
+
+def test_tei(server, first):
+    label = lambda value: {"label": "LABEL_0", "score": value}
+    assert server.posted("/predict", {"inputs": TEXTS[0]}) == [label(sigmoid(first.written(TEXTS[0])))]
+    assert server.posted("/predict", {"inputs": [[text] for text in TEXTS], "raw_scores": True}) == [[label(first.written(text))] for text in TEXTS]
+    assert server.posted("/predict", {"inputs": [PROMPT, RESPONSES[0]], "raw_scores": True}) == [label(first.response(PROMPT, RESPONSES[0]))]
+    expected = [first.response(PROMPT, response) for response in RESPONSES]
+    order = sorted(range(3), key=lambda i: -expected[i].expected)
+    ranked = server.posted("/rerank", {"query": PROMPT, "texts": RESPONSES, "return_text": True})
+    assert ranked == [{"index": i, "score": sigmoid(expected[i]), "text": RESPONSES[i]} for i in order]
+    assert server.posted("/rerank", {"query": PROMPT, "texts": RESPONSES, "raw_scores": True}) == [{"index": i, "score": expected[i]} for i in order]
+
+
+def test_models_by_name(server, first, second):
+    assert [model["id"] for model in server.send("/v1/models").json["data"]] == ["first", "other"]
+    for name, oracle in (("first", first), ("other", second), (str(first.folder), first)):
+        answer = server.post("/v1/rewards", {"model": name, "rows": [{"text": "the inn"}]})
+        assert answer.json["rows"][0]["reward"] == oracle.written("the inn</s>")
+        assert answer.headers["Metarm-Version"] == answer.json["version"]
+    assert server.post("/get_reward", {"model": "third", "query": ["x"]}).status == 404
+
+
+def test_many_clients_get_what_one_gets(server, first, tmp_path):
+    """Rows of the same prompts from 16 threads at once; each reward is that of `score`, none is lost, and prompts are shared."""
+    rows = [row for row in make_rows(1, 12) for _ in range(4)]
+    offline = score(first.folder, rows[::4], tmp_path)
+    before = server.counts()
+
+    def ask(index):
+        prompt, responses = rows[index]["prompt"], rows[index]["responses"]
+        return [server.posted("/v1/rewards", {"rows": [{"prompt": prompt, "response": response}]})["rows"][0]["reward"] for response in responses]
+
+    with ThreadPoolExecutor(16) as pool:
+        for index, rewards in enumerate(pool.map(ask, range(len(rows)))):
+            assert rewards == pytest.approx(offline[index // 4]["rewards"], abs=1e-5)
+    after = server.counts()
+    scored = {name: after[name] - before[name] for name in after}
+    assert scored["metarm_rows_total"] == sum(len(row["responses"]) for row in rows)
+    assert scored["metarm_tree_tokens_total"] < scored["metarm_tokens_total"]
+    assert scored["metarm_batches_total"] < scored["metarm_rows_total"]
+    assert after["metarm_queue_rows"] == 0
+
+
+def test_bad_bodies_are_never_the_server_s_fault(server):
+    good = {
+        "/v1/rewards": {"rows": [{"prompt": "a", "responses": ["b"]}]}, "/get_reward": {"query": ["a"]}, "/classify": {"input": ["a"], "use_activation": True},
+        "/pooling": {"messages": CHATS[0]["messages"]}, "/score": {"text_1": "a", "text_2": ["b"]}, "/rerank": {"query": "a", "documents": ["b"], "top_n": 1},
+        "/v1/embeddings": {"input": [1, 2]}, "/predict": {"inputs": [["a"]]},
+    }
+    rng = random.Random(0)
+    bad = [None, 7, -1, 1e300, True, "", "x", [], {}, [[]], [None], {"role": 1}, [[[1]]], "\u0000", "\ud7ff", [-1], [10**9], ["x"] * 3, {"content": ["x"]}]
+    for path, body in good.items():
+        assert server.post(path, body).status == 200, path
+        for _ in range(60):
+            damaged = json.loads(json.dumps(body))
+            place, keys = damaged, []
+            while isinstance(place, (dict, list)) and place and (not keys or rng.random() < 0.6):
+                keys.append((place, rng.choice(list(place)) if isinstance(place, dict) else rng.randrange(len(place))))
+                place = keys[-1][0][keys[-1][1]]
+            holder, key = keys[-1]
+            holder[key] = rng.choice(bad)
+            answer = server.post(path, damaged)
+            assert answer.status in (200, 400, 404, 422), (path, damaged, answer)
+            assert answer.status == 200 or "\n" not in answer.text and "error" in answer.json
+        data = json.dumps(body).encode()
+        for _ in range(40):
+            cut = bytearray(data[: rng.randrange(len(data) + 1)])
+            for _ in range(rng.randrange(3)):
+                if cut:
+                    cut[rng.randrange(len(cut))] = rng.randrange(256)
+            answer = server.send(path, bytes(cut))
+            assert answer.status in (200, 400, 404, 422), (path, cut, answer)
+    assert server.send("/health").status == 200
+
+
+def test_a_full_queue_says_when_to_come_again(first):
+    text = " ".join(["heather"] * 60)
+    with RewardServer("--model", first.folder, "--queue-rows", 2, "--max-rows", 2, "--tokens-per-batch", 1) as server:
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda i: server.post("/get_reward", {"query": [f"{i} {text}", f"{i}{text}"]}), range(48)))
+        assert server.post("/get_reward", {"query": ["a", "b", "c"]}).status == 413
+        refused = [answer for answer in answers if answer.status == 429]
+        assert refused and all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+        served = [answer for answer in answers if answer.status == 200]
+        assert served and len(served) + len(refused) == len(answers)
+        assert server.counts()["metarm_refused_total"] == len(refused)
+
+
+def test_a_request_that_takes_too_long_is_dropped(first):
+    texts = [f"{i} " + " ".join(["heather"] * 60) for i in range(200)]
+    with RewardServer("--model", first.folder, "--request-timeout", 0.05, "--tokens-per-batch", 1) as server:
+        answer = server.post("/get_reward", {"query": texts})
+        assert answer.status == 503 and "--request-timeout" in answer.json["error"]["message"]
+        assert server.posted("/get_reward", {"query": ["x"]})["rewards"] == [first.literal("x")]
+        counts = server.counts()
+        assert counts["metarm_late_total"] == 1 and counts["metarm_batches_total"] < 200 and counts["metarm_queue_rows"] == 0
+
+
+def test_sigterm_answers_what_was_accepted(first):
+    texts = [f"{i} " + " ".join(["heather"] * 40) for i in range(100)]
+    server = RewardServer("--model", first.folder, "--tokens-per-batch", 1).__enter__()
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(server.post("/get_reward", {"query": texts})))
+    asking.start()
+    while server.counts()["metarm_batches_total"] == 0:
+        pass
+    assert server.stop() == 0
+    asking.join()
+    assert answers[0].status == 200 and len(answers[0].json["rewards"]) == 100
+    assert answers[0].json["rewards"][7] == first.literal(texts[7])
+
+
+def test_keys_and_the_next_version(first, second, tmp_path):
+    (tmp_path / "keys").write_text(f"score {SCORE_KEY}\nadmin {ADMIN_KEY}\n")
+    body, load = {"rows": [{"text": "the inn"}]}, {"model_path": str(second.folder)}
+    with RewardServer("--model", first.folder, "--api-keys", tmp_path / "keys") as server:
+        assert server.post("/v1/rewards", body).status == 401
+        assert server.post("/v1/rewards", body, "another-key-0123456789").status == 401
+        assert server.send("/v1/models").status == 401 and server.send("/health").status == 200
+        assert server.post("/update_weights_from_disk", load, SCORE_KEY).status == 403
+        before = server.post("/v1/rewards", body, SCORE_KEY).json
+        assert before["rows"][0]["reward"] == first.written("the inn</s>")
+        refused = server.post("/update_weights_from_disk", {"model_path": str(tmp_path / "nothing")}, ADMIN_KEY)
+        assert refused.status == 422 and "nothing" in refused.json["error"]["message"]
+        loaded = server.post("/update_weights_from_disk", load, ADMIN_KEY).json
+        assert loaded["success"] and loaded["version"] != before["version"]
+        after = server.post("/v1/rewards", body, SCORE_KEY).json
+        assert after["version"] == loaded["version"] and after["rows"][0]["reward"] == second.written("the inn</s>")
+    assert SCORE_KEY not in server.log and ADMIN_KEY not in server.log
+
+
+def test_tls(first, tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, capture_output=True)
+    with RewardServer("--model", first.folder, "--tls-cert", cert, "--tls-key", key, cafile=cert) as server:
+        assert server.url.startswith("https://")
+        with ThreadPoolExecutor(4) as pool:
+            for answer in pool.map(lambda _: server.posted("/get_reward", {"query": ["x" * 100] * 50}), range(8)):
+                assert answer["rewards"] == [first.literal("x" * 100)] * 50
+
+
+def test_the_log_has_a_line_a_request_and_no_texts(first):
+    with RewardServer("--model", first.folder) as server:
+        server.posted("/v1/rewards", {"rows": [{"text": "confidential heather"}]})
+        server.post("/v1/rewards", {"rows": [{"text": ["confidential"]}]})
+    lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+    assert [line["status"] for line in lines] == [200, 422] and lines[0]["rows"] == 1 and lines[0]["model"] == "first"
+    assert "confidential" not in server.log
+
+
+def reward_function(page):
+    """The Python code of a page, as a module's names."""
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs/trainers" / page).read_text(), re.DOTALL)[1]
+    names = {}
+    exec(compile(code, page, "exec"), names)
+    return names
+
+
+def test_the_reward_functions_of_the_docs(server, first):
+    trl = reward_function("trl.md")
+    trl["URL"] = server.url
+    expected = [first.response(PROMPT, response) for response in RESPONSES]
+    assert trl["metarm_reward"](prompts=[PROMPT] * 3, completions=RESPONSES, completion_ids=[[1]] * 3, trainer_state=None) == expected
+    chats = [[{"role": "user", "content": "the inn"}]], [[{"role": "assistant", "content": "nine"}]]
+    assert trl["metarm_reward"](*chats) == [pytest.approx(server.posted("/v1/rewards", {"rows": CHATS[:1]})["rows"][0]["reward"], abs=1e-5)]
+    openrlhf = reward_function("openrlhf.md")
+    openrlhf["URL"] = server.url
+    answer = openrlhf["reward_func"](TEXTS, ["the inn", "hello", ""], [None] * 3)
+    assert answer["rewards"].tolist() == [first.literal(text) for text in TEXTS]
+    verl = reward_function("verl.md")
+    verl["URL"] = server.url
+    assert verl["compute_score"]("data", RESPONSES[0], None, {"prompt": PROMPT}) == expected[0]
