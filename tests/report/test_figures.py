@@ -53,6 +53,14 @@ ROUND_FIGURES = """Object.fromEntries([...document.querySelectorAll(".rounds [da
     ? [Number(cell.querySelector("data").value), cell.querySelector(".interval")?.textContent.replaceAll("\u2212", "-") ?? ""] : null)]))"""
 
 
+def test_what_rounds_to_nothing_has_no_sign(browser, tmp_path):
+    (tmp_path / "run").mkdir()
+    write_rows(tmp_path / "run" / "metrics.jsonl", [{"step": 1, "loss": -1e-9, "kl": -0.0006}])
+    run_metarm("report", tmp_path / "run", "--output", tmp_path / "page.html")
+    browser.open(tmp_path / "page.html")
+    assert browser.evaluate("[...document.querySelectorAll('.overview tbody td')].map((cell) => cell.textContent).slice(-2)") == ["0.000", "\u22120.001"]
+
+
 def test_rounds(browser, rounds_page):
     page, said = rounds_page
     browser.open(page)
@@ -69,6 +77,8 @@ def test_rounds(browser, rounds_page):
     assert shown["policy.reward"] == [[of["policy"]["reward"], ""] for of in said[:3]] + [None]
     assert shown["rm.loss"] == [[of["rm"]["loss"], ""] for of in said]  # the fourth round has come so far
     assert not any(name.endswith(("_low", "_high", "histogram", "output")) for name in shown)
+    times = browser.evaluate("Object.fromEntries([...document.querySelectorAll('.rounds [data-stage]')].map((row) => [row.children[0].textContent, row.children[4].textContent]))")
+    assert times == {"responses (sample)": "1.5\u00a0min", "rm (align)": "1.5\u00a0min", "policy (ppo)": "\u2013", "measure (eval)": "\u2013", "judged (judge)": "\u2013"}
     assert "Round 4, unfinished" in browser.evaluate("document.querySelector('.rounds thead').textContent")
 
     _, rows = table_of(browser, "differences-2")

@@ -48,10 +48,13 @@ function formatBytes(value) {
   return `${(value / scale).toPrecision(3)}${unit}`;
 }
 
+// What rounds to 0 has no sign.
+const toFixed = (value, digits) => value.toFixed(digits).replace(/^-(0\.0*)$/, "$1");
+
 const FORMATS = {
   number: formatNumber,
-  fixed: (value) => value.toFixed(3),
-  percent: (value) => `${(100 * value).toFixed(1)}${SPACE}%`,
+  fixed: (value) => toFixed(value, 3),
+  percent: (value) => `${toFixed(100 * value, 1)}${SPACE}%`,
   bytes: formatBytes,
 };
 

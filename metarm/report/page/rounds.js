@@ -54,7 +54,11 @@ function timeRows(folder, columns) {
   const stages = stagesWith(folder, (stage) => stage.finished);
   if (stages.length === 0) return [];
   const cell = (stage) => h("td", {}, stage?.finished ? formatDuration(stage.seconds) : NO_VALUE);
-  const rows = stages.map((name) => h("tr", {}, headerCell(name), folder.rounds.map((round) => cell(stageOf(round, name)))));
+  const rows = stages.map((name) => {
+    const command = stageOf(folder.rounds[0], name).command || "own program";
+    const title = command === name ? name : `${name} (${command})`;
+    return h("tr", { "data-stage": name }, headerCell(title), folder.rounds.map((round) => cell(stageOf(round, name))));
+  });
   return [groupRow("Time of the stages", columns), ...rows];
 }
 
