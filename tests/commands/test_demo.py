@@ -141,14 +141,18 @@ def test_rows_are_picked_from_all_over_the_file(tmp_path):
 
 
 def write_finished(folder, accuracy, rewards):
-    """A demo's work folder after two rounds. `accuracy`: before, after round 1, after round 2; `rewards`: of each round's first and last step."""
+    """A demo's work folder after two rounds. `accuracy`: before, after round 1, after round 2; `rewards`: each round's, of the initial and the new policy."""
     interval = lambda name, value: {name: value, f"{name}_low": value - 0.1, f"{name}_high": value + 0.1}
     (folder / "rm").mkdir()
     write_rows(folder / "rm/metrics.jsonl", [{"step": 1, "loss": 0.7}, {"step": 1} | interval("eval_accuracy", accuracy[0])])
     for t in (1, 2):
         here = folder / f"rounds/round-{t}"
         (here / "policy").mkdir(parents=True)
-        write_rows(here / "policy/metrics.jsonl", [{"step": i, "reward": reward, "kl": 0.5 * t * i, "responses": 24} for i, reward in enumerate(rewards[t - 1], 1)])
+        write_rows(here / "policy/metrics.jsonl", [{"step": i, "kl": 0.5 * t * i} for i in (1, 2)])
+        before, after = rewards[t - 1]
+        write_rows(here / "judged.jsonl", [{"a_reward": after + spread, "b_reward": before - spread} for spread in (-0.5, 0.5)])
+        net = 0.4 if after > before else -0.1
+        (here / "judged.done.json").write_text(json.dumps({"figures": {"win": 0.6, "lose": 0.3, "net_low": net - 0.2, "net_high": net + 0.2}}))
         figures = {"pairs": interval("accuracy", accuracy[t]) | {"pairs": 60}, "responses": {"near_ties": 0.07, "before": {"before": 0.9, "after": 0.8 + t}}}
         (here / "measure.done.json").write_text(json.dumps({"figures": figures}))
 
@@ -158,7 +162,7 @@ def write_finished(folder, accuracy, rewards):
 def test_the_summary_says_what_the_figures_say(accuracy, said, tmp_path):
     write_finished(tmp_path, accuracy, rewards=[(0.1, 0.4), (0.3, 0.2)])
     text = subprocess.run([sys.executable, ROOT / "tools/demo_summary.py", tmp_path / "rm", tmp_path / "rounds"], capture_output=True, text=True, check=True).stdout
-    said += ["is 1.800 for the aligned reward model and 0.900 for the one before any round", "reward rose from 0.100 to 0.400 (24 responses a step)", "reward fell from 0.300 to 0.200",
-             "is 2.000 nats a response", "0.700 [0.600, 0.800]", "round 2"]
+    said += ["is 1.800 for the aligned reward model and 0.900 for the one before any round", "a mean reward of 0.400, those of the initial policy 0.100; the new ones win 60 % and lose 30 %, beyond chance.",
+             "of 0.200, those of the initial policy 0.300; the new ones win 60 % and lose 30 %, within chance.", "is 2.000 nats a response", "0.700 [0.600, 0.800]", "round 2"]
     for part in said:
         assert part in text, text
