@@ -10,6 +10,12 @@ namespace metarm {
 
 namespace {
 
+// Beside folders, commands leave rows, or a page.
+std::string output_ending(const std::string& name) {
+  if (name == "sample" || name == "score" || name == "judge") return ".jsonl";
+  return name == "report" ? ".html" : "";
+}
+
 StageCommands stage_commands() {
   StageCommands made;
   for (const Command& command : list_commands())
@@ -19,6 +25,7 @@ StageCommands stage_commands() {
       if (name == command.name) return command.fields();
     fail_internal("rounds: expected a command, got {}", name);
   };
+  made.ending = output_ending;
   return made;
 }
 

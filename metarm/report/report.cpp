@@ -26,7 +26,7 @@ void check_runs(const std::vector<std::string>& folders) {
   for (const std::string& folder : folders) {
     const bool exists = fs::is_directory(folder);
     if (!exists || (!is_training_run(folder) && !is_rounds_directory(folder)))
-      fail_input("{}: expected a run directory, with metrics.jsonl or rounds.jsonl, got {}", folder,
+      fail_input("{}: expected a run directory, with metrics.jsonl or a round-1, got {}", folder,
                  exists               ? "a folder without"
                  : fs::exists(folder) ? "a file"
                                       : "no such folder");
@@ -65,7 +65,8 @@ ReportSummary write_report(const ReportOptions& options) {
       if (count_rounds > 1) run.name = names[i] + "/" + run.name;
       runs.push_back(to_json(run, kPoints));
     }
-    for (const Round& round : directory.rounds) summary.response_groups += static_cast<std::int64_t>(round.samples.groups.size());
+    for (const Round& round : directory.rounds)
+      for (const Samples& some : round.samples) summary.response_groups += static_cast<std::int64_t>(some.groups.size());
     summary.rounds += static_cast<std::int64_t>(directory.rounds.size());
     rounds.push_back(to_json(directory));
   }

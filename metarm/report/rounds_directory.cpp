@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <initializer_list>
-#include <map>
 #include <optional>
+#include <unordered_map>
+#include <utility>
 
+#include "metarm/base/config_file.h"
 #include "metarm/base/error.h"
 
 namespace metarm {
@@ -17,8 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kRoundPrefix = "round-";
-
-std::string in_folder(const std::string& folder, const std::string& name) { return (fs::path(folder) / name).string(); }
+constexpr double kNormal95 = 1.959964;  // standard errors to either side that hold 95 %
 
 // The N of round-N.
 std::optional<std::int64_t> round_of(const fs::path& folder) {
@@ -29,22 +30,34 @@ std::optional<std::int64_t> round_of(const fs::path& folder) {
   return number >= 0 ? std::optional(number) : std::nullopt;
 }
 
-std::vector<std::int64_t> round_folders(const std::string& folder) {
+std::vector<std::int64_t> round_numbers(const std::string& folder) {
   std::vector<std::int64_t> numbers;
   if (!fs::is_directory(folder)) return numbers;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder))
     if (const std::optional<std::int64_t> number = round_of(entry.path()); number && entry.is_directory()) numbers.push_back(*number);
+  std::ranges::sort(numbers);
   return numbers;
 }
 
-Json parse_figure(const Json& value, const std::string& name, const std::string& where) {
-  if (value.is_number()) return {{"value", value}};
-  if (!value.is_object()) fail_input("{}: {}: expected a number or {{value, low, high}}, got {}", where, name, json_type_name(value));
-  const std::string in_figure = fmt::format("{}: {}", where, name);
-  Json figure = {{"value", number_field(value, "value", in_figure)}};
-  if (value.contains("low") || value.contains("high"))
-    for (const char* end : {"low", "high"}) figure[end] = number_field(value, end, in_figure);
-  return figure;
+struct StageName {
+  std::string name, command;
+};
+
+std::vector<StageName> read_stage_names(const std::string& config) {
+  std::vector<StageName> stages;
+  const ConfigFile file = load_config_file(config);
+  const auto found = file.arrays.find("stage");
+  if (found == file.arrays.end()) return stages;
+  for (const ConfigTable& table : found->second) {
+    StageName& stage = stages.emplace_back();
+    for (const ConfigEntry& entry : table.entries)
+      if (const auto* text = std::get_if<std::string>(&entry.value)) {
+        if (entry.key == "name") stage.name = *text;
+        if (entry.key == "command") stage.command = *text;
+      }
+    if (stage.name.empty()) fail_input("{}: name: expected one for the stage, got none", table.where);
+  }
+  return stages;
 }
 
 // Whether `name` is an end of the interval of another figure in `object`.
@@ -54,118 +67,176 @@ bool is_interval_end(const Json& object, const std::string& name) {
   return false;
 }
 
-void check_numbers(const Json& list, const char* field, const std::string& where) {
-  if (!list.is_array()) fail_input("{}: {}: expected a list of numbers, got {}", where, field, json_type_name(list));
-  for (const Json& value : list)
-    if (!value.is_number()) fail_input("{}: {}: expected numbers, got {}", where, field, json_type_name(value));
+bool has_number(const Json& object, const std::string& field) { return object.contains(field) && object[field].is_number(); }
+
+void add_figures(const Json& object, const std::string& prefix, Json& figures) {
+  for (const auto& [key, value] : object.items()) {
+    const std::string name = prefix + key, low = key + "_low", high = key + "_high";
+    if (value.is_number() && !is_interval_end(object, key)) {
+      figures[name] = {{"value", value}};
+      if (has_number(object, low) && has_number(object, high)) figures[name].update({{"low", object[low]}, {"high", object[high]}});
+    } else if (value.is_object() && has_number(value, "mean") && has_number(value, "standard_error")) {
+      const double mean = value["mean"].get<double>(), half = kNormal95 * value["standard_error"].get<double>();
+      figures[name] = {{"value", mean}, {"low", mean - half}, {"high", mean + half}};
+    } else if (value.is_object()) {
+      add_figures(value, name + ".", figures);
+    }
+  }
 }
 
-Json parse_histogram(const Json& value, const std::string& where) {
-  const Json& edges = require_field(value, "edges", where);
-  const Json& counts = require_field(value, "counts", where);
-  check_numbers(edges, "edges", where);
-  check_numbers(counts, "counts", where);
-  if (counts.empty() || (edges.size() != counts.size() && edges.size() != counts.size() + 1))
-    fail_input("{}: edges: expected one a count, and one more where the last bin is closed, got {} for {} counts", where, edges.size(),
-               counts.size());
-  for (std::size_t i = 1; i < edges.size(); ++i)
-    if (!(edges[i - 1] < edges[i]))
-      fail_input("{}: edges: expected ascending numbers, got {} after {}", where, edges[i].dump(), edges[i - 1].dump());
+// figures[part][name] of what a command said, or null.
+Json list_of(const Json& said, const char* part, const char* name) {
+  const auto found = said.find(part);
+  return found != said.end() && found->is_object() ? found->value(name, Json()) : Json();
+}
+
+// Counts in equal steps from 0, the last bin open, as `eval` writes them.
+Json parse_histogram(const Json& said, const std::string& where) {
+  const Json counts = list_of(said, "responses", "histogram");
+  if (counts.is_null() || counts.empty()) return {};
+  const std::string in_responses = where + ": responses";
+  if (!counts.is_array() || !std::ranges::all_of(counts, [](const Json& count) { return count.is_number(); }))
+    fail_input("{}: histogram: expected a list of numbers, got {}", in_responses, counts.dump());
+  const double step = number_field(said["responses"], "scaled_histogram_step", in_responses);
+  Json edges = Json::array();
+  for (std::size_t i = 0; i < counts.size(); ++i) edges.push_back(step * static_cast<double>(i));
   return {{"edges", edges}, {"counts", counts}};
 }
 
-Json parse_calibration(const Json& value, const std::string& where) {
-  if (!value.is_array()) fail_input("{}: expected a list of bins, got {}", where, json_type_name(value));
-  Json bins = Json::array();
-  for (const Json& bin : value) {
-    Json taken = Json::object();
-    for (const char* field : {"confidence", "accuracy", "pairs"}) taken[field] = number_field(bin, field, where);
-    bins.push_back(std::move(taken));
+Json parse_calibration(const Json& said, const std::string& where) {
+  const Json bins = list_of(said, "pairs", "calibration");
+  if (bins.is_null() || bins.empty()) return {};
+  const std::string in_pairs = where + ": pairs: calibration";
+  if (!bins.is_array()) fail_input("{}: expected a list of bins, got {}", in_pairs, json_type_name(bins));
+  Json taken = Json::array();
+  for (const Json& bin : bins) {
+    Json& kept = taken.emplace_back(Json::object());
+    for (const char* field : {"confidence", "accuracy", "pairs"}) kept[field] = number_field(bin, field, in_pairs);
   }
-  return bins;
+  return taken;
 }
 
-bool has(const Json& object, const char* field) { return object.contains(field) && !object[field].is_null(); }
-
-void take_record(const JsonRow& row, Round& round) {
-  const std::string where = row.where();
-  round.figures = parse_figures(require_field(row.value, "figures", where), where + ": figures");
-  if (has(row.value, "histogram")) round.histogram = parse_histogram(row.value["histogram"], where + ": histogram");
-  if (has(row.value, "calibration")) round.calibration = parse_calibration(row.value["calibration"], where + ": calibration");
+StageRecord read_stage(const fs::path& round, const StageName& stage) {
+  StageRecord record;
+  record.name = stage.name;
+  record.command = stage.command;
+  if (!is_training_run((round / stage.name).string())) record.config = read_config((round / (stage.name + ".toml")).string());
+  const std::string done = (round / (stage.name + ".done.json")).string();
+  if (!fs::exists(done)) return record;
+  const Json written = load_json(done);
+  const std::string where = done + ": figures";
+  const Json& said = require_field(written, "figures", done);
+  if (!said.is_object()) fail_input("{}: expected an object, got {}", where, json_type_name(said));
+  record.finished = true;
+  record.seconds = number_field(written, "seconds", done);
+  record.figures = parse_figures(said);
+  record.histogram = parse_histogram(said, where);
+  record.calibration = parse_calibration(said, where);
+  return record;
 }
 
-// What the judge said, where the record does not say it.
-void take_judge(const std::string& path, Round& round) {
-  if (!fs::exists(path)) return;
-  const Json figures = parse_figures(load_json(path), path);
-  for (const char* name : {"win", "tie", "lose"})
-    if (figures.contains(name) && !round.figures.contains(name)) round.figures[name] = figures[name];
+// Where a stage leaves response groups: `sample` and `score` as rows, `eval` those that it measured. Nothing of other commands.
+std::string groups_path(const fs::path& round, const StageName& stage) {
+  if (stage.command == "sample" || stage.command == "score") return (round / (stage.name + ".jsonl")).string();
+  return stage.command == "eval" ? (round / stage.name / "prompts.jsonl").string() : "";
 }
 
-Samples read_samples(const std::string& path, std::int64_t limit) {
-  Samples samples;
-  if (limit == 0 || !fs::exists(path)) return samples;
-  for_each_row({path}, BadRows::stop, [&](const JsonRow& row) {
-    if (samples.total++ < limit) samples.groups.push_back(parse_response_group(row, 1));
-  });
-  return samples;
+// The response groups of a round, each once: where a later stage has the same with rewards, with these.
+class RoundSamples {
+ public:
+  explicit RoundSamples(std::int64_t limit) : limit_(limit) {}
+
+  void add(const std::string& stage, const std::string& path) {
+    Samples own{stage, "", 0, {}};
+    std::unordered_map<std::string, Place> added;
+    for_each_row({path}, BadRows::stop, [&](const JsonRow& row) {
+      if (!row.value.contains("responses")) return;
+      ResponseGroup group = parse_response_group(row, 1);
+      const std::string key = Json::array({row.value["prompt"], row.value["responses"]}).dump();
+      if (const auto found = known_.find(key); found != known_.end()) return take_rewards(stage, group, found->second);
+      added.emplace(key, Place{samples_.size(), own.total});
+      if (own.total++ >= limit_) return;
+      if (!group.rewards.empty()) own.scored_by = stage;
+      own.groups.push_back(std::move(group));
+    });
+    if (own.total == 0) return;
+    samples_.push_back(std::move(own));
+    known_.merge(added);
+  }
+
+  std::vector<Samples> take() { return std::move(samples_); }
+
+ private:
+  struct Place {
+    std::size_t samples;
+    std::int64_t group;
+  };
+
+  void take_rewards(const std::string& stage, const ResponseGroup& group, const Place& place) {
+    if (group.rewards.empty() || place.group >= limit_) return;
+    samples_[place.samples].scored_by = stage;
+    samples_[place.samples].groups[static_cast<std::size_t>(place.group)].rewards = group.rewards;
+  }
+
+  std::int64_t limit_;
+  std::vector<Samples> samples_;
+  std::unordered_map<std::string, Place> known_;  // by prompt and responses
+};
+
+Json to_json(const StageRecord& stage) {
+  return {
+      {"name", stage.name},       {"command", stage.command},     {"finished", stage.finished},       {"seconds", stage.seconds},
+      {"figures", stage.figures}, {"histogram", stage.histogram}, {"calibration", stage.calibration}, {"settings", to_json(stage.config)}};
+}
+
+Json to_json(const Samples& samples) {
+  Json groups = Json::array();
+  for (const ResponseGroup& group : samples.groups) groups.push_back(to_json(group));
+  return {{"stage", samples.stage}, {"scored_by", samples.scored_by}, {"total", samples.total}, {"groups", groups}};
+}
+
+Json to_json(const Round& round) {
+  Json stages = Json::array(), samples = Json::array();
+  for (const StageRecord& stage : round.stages) stages.push_back(to_json(stage));
+  for (const Samples& some : round.samples) samples.push_back(to_json(some));
+  return {{"round", round.number}, {"stages", stages}, {"samples", samples}};
 }
 
 }  // namespace
 
-bool is_rounds_directory(const std::string& folder) {
-  return fs::is_regular_file(in_folder(folder, "rounds.jsonl")) || !round_folders(folder).empty();
-}
+bool is_rounds_directory(const std::string& folder) { return !round_numbers(folder).empty(); }
 
-Json parse_figures(const Json& object, const std::string& where) {
-  if (!object.is_object()) fail_input("{}: expected an object of figures, got {}", where, json_type_name(object));
+Json parse_figures(const Json& said) {
   Json figures = Json::object();
-  for (const auto& [name, value] : object.items()) {
-    if (value.is_null() || is_interval_end(object, name)) continue;
-    figures[name] = parse_figure(value, name, where);
-    const std::string low = name + "_low", high = name + "_high";
-    if (!has(object, low.c_str()) || !has(object, high.c_str())) continue;
-    figures[name]["low"] = number_field(object, low.c_str(), where);
-    figures[name]["high"] = number_field(object, high.c_str(), where);
-  }
+  add_figures(said, "", figures);
   return figures;
 }
 
 RoundsDirectory read_rounds_directory(const std::string& folder, const std::string& name, std::int64_t samples) {
-  RoundsDirectory directory{name, read_config(folder), {}, {}};
-  std::map<std::int64_t, Round> rounds;
-  if (const std::string path = in_folder(folder, "rounds.jsonl"); fs::exists(path))
-    for_each_record(path, [&](const JsonRow& row) {
-      const std::int64_t number = count_field(row.value, "round", row.where());
-      if (rounds.contains(number)) fail_input("{}: round: expected each round once, got {} again", row.where(), number);
-      take_record(row, rounds[number]);
-    });
-  for (const std::int64_t number : round_folders(folder)) rounds.try_emplace(number);
-  for (auto& [number, round] : rounds) {
+  const std::string config = (fs::path(folder) / "config.toml").string();
+  RoundsDirectory directory{name, read_config(config), {}, {}};
+  const std::vector<StageName> stages = read_stage_names(config);
+  for (const std::int64_t number : round_numbers(folder)) {
+    const std::string round_name = fmt::format("{}{}", kRoundPrefix, number);
+    const fs::path in_round = fs::path(folder) / round_name;
+    Round& round = directory.rounds.emplace_back();
     round.number = number;
-    const std::string round_name = fmt::format("{}{}", kRoundPrefix, number), in_round = in_folder(folder, round_name);
-    take_judge(in_folder(in_round, "judge.json"), round);
-    round.samples = read_samples(in_folder(in_round, "responses.jsonl"), samples);
-    for (const char* part : {"rm", "policy"})
-      if (const std::string run = in_folder(in_round, part); is_training_run(run))
-        directory.runs.push_back(read_training_run(run, fmt::format("{}/{}", round_name, part)));
-    directory.rounds.push_back(std::move(round));
+    RoundSamples groups(samples);
+    for (const StageName& stage : stages) {
+      round.stages.push_back(read_stage(in_round, stage));
+      if (const std::string path = groups_path(in_round, stage); samples > 0 && fs::exists(path)) groups.add(stage.name, path);
+      if (const std::string run = (in_round / stage.name).string(); is_training_run(run))
+        directory.runs.push_back(read_training_run(run, fmt::format("{}/{}", round_name, stage.name)));
+    }
+    round.samples = groups.take();
   }
   return directory;
 }
 
 Json to_json(const RoundsDirectory& directory) {
   Json rounds = Json::array();
-  for (const Round& round : directory.rounds) {
-    Json groups = Json::array();
-    for (const ResponseGroup& group : round.samples.groups) groups.push_back(to_json(group));
-    rounds.push_back({{"round", round.number},
-                      {"figures", round.figures},
-                      {"histogram", round.histogram},
-                      {"calibration", round.calibration},
-                      {"samples", {{"total", round.samples.total}, {"groups", groups}}}});
-  }
-  return {{"name", directory.name}, {"command", directory.config.command}, {"settings", to_json(directory.config)}, {"rounds", rounds}};
+  for (const Round& round : directory.rounds) rounds.push_back(to_json(round));
+  return {{"name", directory.name}, {"settings", to_json(directory.config)}, {"rounds", rounds}};
 }
 
 }  // namespace metarm

@@ -36,6 +36,9 @@ void append_settings(const toml::table& table, const std::string& prefix, std::v
     const std::string name = prefix + std::string(key.str());
     if (const toml::table* inner = node.as_table())
       append_settings(*inner, name + ".", settings);
+    else if (node.is_array_of_tables())
+      for (const toml::node& item : *node.as_array())
+        append_settings(*item.as_table(), fmt::format("{}.{}.", name, (*item.as_table())["name"].value_or(std::string())), settings);
     else
       settings.push_back({name, value_text(node)});
   }
@@ -43,8 +46,7 @@ void append_settings(const toml::table& table, const std::string& prefix, std::v
 
 }  // namespace
 
-Config read_config(const std::string& folder) {
-  const std::string path = (std::filesystem::path(folder) / "config.toml").string();
+Config read_config(const std::string& path) {
   if (!std::filesystem::exists(path)) return {};
   const std::string text = read_file(path);
   Config config;

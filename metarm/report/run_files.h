@@ -10,15 +10,16 @@
 namespace metarm {
 
 struct Setting {
-  std::string key, value;  // a value as TOML has it, but for texts, which are without quotes; a key in a table is `table.key`
+  std::string key, value;  // a value as TOML has it, but for texts, which are without quotes; a key in a table is `table.key`, of [[stage]]
+                           // `stage.NAME.key`
 };
 
 struct Config {
   std::string command;            // of the first line, `# metarm train`; empty where it has none
   std::vector<Setting> settings;  // by key
 };
-// folder/config.toml; empty where there is none. Input error: no TOML.
-Config read_config(const std::string& folder);
+// Of a TOML file such as config.toml; empty where there is none. Input error: no TOML.
+Config read_config(const std::string& path);
 Json to_json(const Config& config);  // [[key, value], ...]
 
 // Calls `row` for each line of a JSON-lines file, less a last one that is no JSON, as a process leaves it that is killed while it writes.

@@ -44,7 +44,7 @@ bool is_training_run(const std::string& folder) { return fs::is_regular_file(met
 TrainingRun read_training_run(const std::string& folder, const std::string& name) {
   TrainingRun run;
   run.name = name;
-  run.config = read_config(folder);
+  run.config = read_config((fs::path(folder) / "config.toml").string());
   run.finished = fs::exists(fs::path(folder) / "config.json") || fs::exists(fs::path(folder) / "adapter_config.json");
   for_each_record(metrics_path(folder), [&](const JsonRow& row) { take_row(row, run); });
   return run;

@@ -133,7 +133,7 @@ class Rounds {
 
   Json run_command(const Stage& stage, const std::string& told) {
     // What a stage that was killed before it was marked as done has left: a training goes on with it, any other command begins anew.
-    if (output_name(stage) != stage.name) fs::remove_all(known_.at("output"));
+    if (!is_resumable(stage)) fs::remove_all(known_.at("output"));
     const std::string config = file(stage, ".toml");
     write_file(config, told);
     std::vector<std::string> arguments;

@@ -64,6 +64,7 @@ Stage read_stage(ConfigTable table, const StageCommands& commands) {
   if (std::ranges::find(commands.names, stage.command) == commands.names.end())
     fail_input("{}: command: expected one of {}, got '{}'", stage.where, fmt::join(commands.names, ", "), stage.command);
   stage.fields = commands.fields(stage.command);
+  stage.ending = commands.ending(stage.command);
   for (const char* name : {"output", "resume", "json"})
     if (const ConfigEntry* entry = find_entry(stage.options, name)) fail_input("{}: expected none: the rounds choose it", entry->where);
   if (!stage.makes.empty() && !has_field(stage.fields, "output"))
@@ -128,10 +129,9 @@ std::vector<Field> resolve_options(const Stage& stage, const Placeholders& known
   return fields;
 }
 
-std::string output_name(const Stage& stage) {
-  if (!stage.command.empty() && has_field(stage.fields, "output") && !has_field(stage.fields, "resume")) return stage.name + ".jsonl";
-  return stage.name;
-}
+std::string output_name(const Stage& stage) { return stage.name + stage.ending; }
+
+bool is_resumable(const Stage& stage) { return has_field(stage.fields, "resume"); }
 
 std::vector<Stage> read_stages(const std::vector<ConfigTable>& tables, const StageCommands& commands) {
   std::vector<Stage> stages;

@@ -28,6 +28,7 @@ namespace metarm {
 struct StageCommands {
   std::vector<std::string> names;
   std::function<std::vector<Field>(const std::string& name)> fields;
+  std::function<std::string(const std::string& name)> ending;  // of the name of what it leaves: .jsonl of rows, none of a folder
 };
 
 struct Stage {
@@ -36,6 +37,7 @@ struct Stage {
   std::string command;  // empty: `run` is given
   std::string run;      // for the shell
   std::string makes;    // policy, rm, or nothing
+  std::string ending;   // of what the command leaves
   ConfigTable options;  // of the command, before placeholders are filled in
   std::vector<Field> fields;
 };
@@ -53,7 +55,10 @@ std::string fill_in(const std::string& text, const Placeholders& known, const st
 // Input errors as the command itself gives them.
 std::vector<Field> resolve_options(const Stage& stage, const Placeholders& known, std::int64_t seed, bool quiet);
 
-// What the stage leaves, beside the stages before it: a folder, a file of rows, or nothing.
+// What the stage leaves, beside the stages before it: a folder, a file, or nothing.
 std::string output_name(const Stage& stage);
+
+// Whether its command goes on with what it left when it was killed, as trainings do.
+bool is_resumable(const Stage& stage);
 
 }  // namespace metarm

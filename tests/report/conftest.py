@@ -32,9 +32,9 @@ def runs_page(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def rounds_page(tmp_path_factory):
-    """(page, records of rounds.jsonl)"""
+    """(page, what the stages of each round said)"""
     folder = tmp_path_factory.mktemp("rounds")
-    records = write_rounds(folder / "study", rounds=4, groups=12)
+    said = write_rounds(folder / "study", rounds=4, groups=12)
     summary = run_metarm("report", folder / "study", "--samples", 8, "--output", folder / "page.html", "--json")
     assert json.loads(summary.stdout)["response_groups"] == 4 * 8
-    return folder / "page.html", records
+    return folder / "page.html", said

@@ -47,31 +47,50 @@ def test_overview(browser, runs_page):
     assert rows[0][6] == f"{last['eval_accuracy']:.3f}[{last['eval_accuracy_low']:.3f}, {last['eval_accuracy_high']:.3f}]"
 
 
+# The figures of the rounds by their names in rounds.jsonl: of each round [number, interval], null where there is none.
+ROUND_FIGURES = """Object.fromEntries([...document.querySelectorAll(".rounds [data-figure]")].map((row) => [row.dataset.figure,
+  [...row.querySelectorAll("td")].map((cell) => cell.querySelector("data")
+    ? [Number(cell.querySelector("data").value), cell.querySelector(".interval")?.textContent.replaceAll("\u2212", "-") ?? ""] : null)]))"""
+
+
+def test_what_rounds_to_nothing_has_no_sign(browser, tmp_path):
+    (tmp_path / "run").mkdir()
+    write_rows(tmp_path / "run" / "metrics.jsonl", [{"step": 1, "loss": -1e-9, "kl": -0.0006}])
+    run_metarm("report", tmp_path / "run", "--output", tmp_path / "page.html")
+    browser.open(tmp_path / "page.html")
+    assert browser.evaluate("[...document.querySelectorAll('.overview tbody td')].map((cell) => cell.textContent).slice(-2)") == ["0.000", "\u22120.001"]
+
+
 def test_rounds(browser, rounds_page):
-    page, records = rounds_page
+    page, said = rounds_page
     browser.open(page)
-    shown = browser.evaluate("""Object.fromEntries([...document.querySelectorAll(".rounds [data-figure]")].map((row) => [row.dataset.figure,
-      [...row.querySelectorAll("td")].map((cell) => [Number(cell.querySelector("data")?.value ?? NaN), cell.querySelector(".interval")?.textContent ?? ""])]))""")
-    for name in records[0]["figures"]:
-        for record, (value, ends) in zip(records, shown[name]):
-            figure = record["figures"][name]
-            if isinstance(figure, dict):
-                assert ends.replace("\u2212", "-") == f"[{figure['low']:.3f}, {figure['high']:.3f}]"
-                figure = figure["value"]
-            assert value == figure
-    assert [round(value, 2) for value, _ in shown["win"][:3]] == [0.47, 0.52, 0.57]  # from judge.json
-    assert len(shown["win"]) == 4 and shown["win"][3][0] is None  # the last round has not finished
+    shown = browser.evaluate(ROUND_FIGURES)
+    for name in ("mean", "variance", "scaled_mean", "scaled_variance", "near_ties"):
+        assert shown[f"measure.responses.{name}"] == [[of["measure"]["responses"][name], ""] for of in said[:3]] + [None]
+    for stage, key, path in (("measure", "accuracy", "pairs.accuracy"), ("judged", "win", "win")):
+        for of, (value, ends) in zip(said[:3], shown[f"{stage}.{path}"]):
+            figures = of[stage]["pairs"] if stage == "measure" else of[stage]
+            assert value == figures[key]
+            low, high = figures[f"{key}_low"], figures[f"{key}_high"]
+            assert ends == (f"[{low:.3f}, {high:.3f}]" if stage == "measure" else f"[{100 * low:.1f}\u00a0%, {100 * high:.1f}\u00a0%]")
+    assert shown["measure.divergence.k3_per_response"][0] == [2.6, "[2.208, 2.992]"]
+    assert shown["policy.reward"] == [[of["policy"]["reward"], ""] for of in said[:3]] + [None]
+    assert shown["rm.loss"] == [[of["rm"]["loss"], ""] for of in said]  # the fourth round has come so far
+    assert not any(name.endswith(("_low", "_high", "histogram", "output")) for name in shown)
+    times = browser.evaluate("Object.fromEntries([...document.querySelectorAll('.rounds [data-stage]')].map((row) => [row.children[0].textContent, row.children[4].textContent]))")
+    assert times == {"responses (sample)": "1.5\u00a0min", "rm (align)": "1.5\u00a0min", "policy (ppo)": "\u2013", "measure (eval)": "\u2013", "judged (judge)": "\u2013"}
+    assert "Round 4, unfinished" in browser.evaluate("document.querySelector('.rounds thead').textContent")
 
     _, rows = table_of(browser, "differences-2")
-    counts = records[1]["histogram"]["counts"]
-    assert [row[1] for row in rows] == pytest.approx([count / sum(counts) for count in counts])
+    counts = said[1]["measure"]["responses"]["histogram"]
+    assert rows == [[0.25 * i, pytest.approx(count / sum(counts))] for i, count in enumerate(counts)]
     head, rows = table_of(browser, "distance-rounds")
     assert head == ["Root of KL", "Proxy", "Gold"]
-    assert [row[0] for row in rows] == pytest.approx([record["figures"]["kl"] ** 0.5 for record in records])
-    assert [row[2] for row in rows] == [record["figures"]["gold_reward"]["value"] for record in records]
+    points = sorted((of["policy"]["kl"] ** 0.5, of["policy"]["reward"], of["policy"]["gold_reward"]) for of in said[:3])
+    assert rows == [[pytest.approx(distance), *rewards] for distance, *rewards in points]
     _, rows = table_of(browser, "calibration")
-    bins = [[bin["confidence"], *(record["calibration"][i]["accuracy"] for record in records)] for i, bin in enumerate(records[0]["calibration"])]
-    assert rows == bins
+    bins = [of["measure"]["pairs"]["calibration"] for of in said[:3]]
+    assert rows == [[bins[0][i]["confidence"], *(of[i]["accuracy"] for of in bins)] for i in range(len(bins[0]))]
 
 
 def test_win_tie_lose_bars(browser, rounds_page):
@@ -85,7 +104,7 @@ def test_policies_by_distance(browser, rounds_page, tmp_path):
     run_metarm("report", tmp_path / "policy", "--output", tmp_path / "page.html")
     browser.open(tmp_path / "page.html")
     _, shown = table_of(browser, "distance-runs")
-    expected = sorted((row["kl"] ** 0.5, row["proxy_reward"], row["gold_reward"]) for row in rows)
+    expected = sorted((row["kl"] ** 0.5, row["reward"], row["gold_reward"]) for row in rows)
     assert [value for row in shown for value in row] == pytest.approx([value for row in expected for value in row])
 
 

@@ -18,8 +18,9 @@ def test_hostile_texts_are_shown_as_they_are(browser, tmp_path):
     name = "<b onclick=x>\"'&run"
     folder = tmp_path / name
     (folder / "round-1" / "rm").mkdir(parents=True)
-    (folder / "config.toml").write_text("model = " + json.dumps(HOSTILE[0]) + "\n")
-    write_rows(folder / "rounds.jsonl", [{"round": 1, "figures": {HOSTILE[2]: 0.5}}])
+    stages = 'name = "rm"\ncommand = "align"\n[[stage]]\nname = "responses"\ncommand = "sample"\n'
+    (folder / "config.toml").write_text(f"policy = {json.dumps(HOSTILE[0])}\n[[stage]]\n{stages}")
+    (folder / "round-1" / "rm.done.json").write_text(json.dumps({"figures": {HOSTILE[2]: 0.5}, "seconds": 1}))
     write_rows(folder / "round-1" / "rm" / "metrics.jsonl", [{"step": 1, HOSTILE[0]: 2.5}])
     chat = [{"role": "user", "content": HOSTILE[0]}]
     write_rows(folder / "round-1" / "responses.jsonl", [{"prompt": HOSTILE[1], "responses": HOSTILE, "policy": HOSTILE[2]}, {"prompt": chat, "responses": [chat]}])
@@ -107,6 +108,50 @@ def test_charts_follow_the_colour_scheme(browser, runs_page):
     assert browser.evaluate(f"{PIXELS}('loss', '--c0')") > 100
 
 
+# Of a chart's canvas the rows that have (nearly) the colour of a variable: [row / height, pixels].
+COLOURED_ROWS = """((chart, name) => {
+  const canvas = document.querySelector(`[data-chart="${chart}"] canvas`), context = document.createElement("canvas").getContext("2d");
+  context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  context.fillRect(0, 0, 1, 1);
+  const [r, g, b] = context.getImageData(0, 0, 1, 1).data, { width, height } = canvas;
+  const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+  const near = (i) => data[i + 3] > 200 && Math.abs(data[i] - r) + Math.abs(data[i + 1] - g) + Math.abs(data[i + 2] - b) < 12;
+  const rows = Array.from({ length: height }, (_, y) => [y / height, Array.from({ length: width }, (_, x) => near(4 * (y * width + x))).filter(Boolean).length]);
+  return rows.filter(([, pixels]) => pixels > 0);
+})"""
+# From here on, `ticks` has what each chart's y axis says, by place: texts that are drawn right-aligned.
+WATCH_TICKS = """(() => {
+  window.ticks = {};
+  const fill = CanvasRenderingContext2D.prototype.fillText;
+  CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+    if (this.textAlign === "right") (ticks[this.canvas.closest("[data-chart]").dataset.chart] ??= {})[y] = text;
+    return fill.call(this, text, x, y);
+  };
+})()"""
+
+
+def test_figures_that_stand_still(browser, tmp_path):
+    """Their line is drawn, half way up, rounding errors do not move it, and no two ticks say the same."""
+    rows = [{"step": step, "kept_share": 1, "loss": 1 + 1e-6 * (step % 3), "accuracy": 0, "margin": -2.5, "meta_cosine": 0.7001 + 1e-6 * step, "pairs_per_s": 12 + 1e-3 * (step % 2),
+             "meta_step_ratio": 1e-5 + 1e-10 * step} for step in range(1, 31)]
+    (tmp_path / "still").mkdir()
+    write_rows(tmp_path / "still" / "metrics.jsonl", rows)
+    run_metarm("report", tmp_path / "still", "--output", tmp_path / "page.html")
+    browser.open(tmp_path / "page.html")
+    for chart in ("kept_share", "loss", "accuracy", "margin"):
+        coloured = browser.evaluate(f"{COLOURED_ROWS}('{chart}', '--c0')")
+        heights = [height for height, _ in coloured]
+        assert max(pixels for _, pixels in coloured) > 150, chart  # a line, not markers alone
+        assert 0.3 < min(heights) and max(heights) < 0.6 and max(heights) - min(heights) < 0.06, (chart, heights)
+    browser.evaluate(WATCH_TICKS)
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])  # which draws all anew
+    browser.settle()
+    ticks = browser.evaluate("ticks")
+    assert set(ticks) == set(rows[0]) - {"step"}
+    for chart, texts in ticks.items():
+        assert len(set(texts.values())) == len(texts) >= 2, (chart, texts)
+
+
 def focused(browser, what):
     return browser.evaluate(f"document.activeElement.{what}")
 
@@ -172,7 +217,9 @@ def test_names_for_screen_readers(browser, rounds_page):
     assert len(charts) > 15
     for chart, label, tables in charts:
         assert len(label) > 20 and any(digit.isdigit() for digit in label) and tables == 1, chart
-    assert "Gold: from 0.630 at root of KL 1.612 to 0.870 at root of KL" in dict((chart, label) for chart, label, _ in charts)["distance-rounds"]
+    gold = sorted((of["policy"]["kl"] ** 0.5, of["policy"]["gold_reward"]) for of in rounds_page[1][:3])
+    said = " to ".join(f"{reward:.3f} at root of KL {distance:.3f}" for distance, reward in (gold[0], gold[-1]))
+    assert f"Gold: from {said}".replace("-", "\u2212") in dict((chart, label) for chart, label, _ in charts)["distance-rounds"]
     without_name = """[...document.querySelectorAll("table, input, select, section, nav, .scroll, button")].filter((element) =>
       !(element.caption?.textContent || element.labels?.length || element.getAttribute("aria-label") || element.getAttribute("aria-labelledby") || (element.tagName === "BUTTON" && element.textContent)))
       .map((element) => element.outerHTML.slice(0, 100))"""
@@ -199,7 +246,7 @@ def choose(browser, label, value):
 
 def test_samples(browser, rounds_page):
     browser.open(rounds_page[0])
-    assert "round 1: the first 8 of 12; round 2: the first 8 of 12" in browser.evaluate("document.querySelector('#samples').textContent")
+    assert "Round 1: the first 8 of 12; Round 2: the first 8 of 12" in browser.evaluate("document.querySelector('#samples').textContent")
     status = "document.querySelector('#samples [role=status]').textContent"
     assert browser.evaluate(status) == "32 response groups of 32"
     first = shown_samples(browser)
@@ -209,6 +256,7 @@ def test_samples(browser, rounds_page):
 
     choose(browser, "Round", "Round 3")
     assert browser.evaluate(status) == "8 response groups of 32"
+    assert browser.evaluate("document.querySelector('.sample header p').textContent").startswith("measure: mean ")
     assert {sample["title"] for sample in shown_samples(browser)} == {"Round 3, policy-3"}
     choose(browser, "Sort", "widest")
     spreads = [sample["rewards"][0] - sample["rewards"][-1] for sample in shown_samples(browser)]

@@ -39,14 +39,16 @@ TEST(Placeholders, UnknownOrBrokenOnesAreErrors) {
 
 // A command `align` with an output folder, one `sample` with a file, and one `eval` that leaves nothing.
 StageCommands commands() {
-  return {{"align", "sample", "eval"}, [](const std::string& name) {
+  return {{"align", "sample", "eval"},
+          [](const std::string& name) {
             std::vector<Field> fields = {{{.name = "model", .help = "", .required = true}, std::string()},
                                          {{.name = "seed", .help = ""}, std::int64_t{0}},
                                          {{.name = "json", .help = ""}, false}};
             if (name != "eval") fields.push_back({{.name = "output", .help = "", .required = true}, std::string()});
             if (name == "align") fields.push_back({{.name = "resume", .help = ""}, false});
             return fields;
-          }};
+          },
+          [](const std::string& name) { return std::string(name == "sample" ? ".jsonl" : ""); }};
 }
 
 ConfigTable table(std::vector<std::pair<std::string, ConfigValue>> entries) {
@@ -75,6 +77,15 @@ TEST(Stages, LeaveFoldersOrRows) {
   };
   EXPECT_EQ(name_of("align"), "x");
   EXPECT_EQ(name_of("sample"), "x.jsonl");
+}
+
+TEST(Stages, OfTrainingsGoOnWithWhatTheyLeft) {
+  const auto goes_on = [](std::vector<std::pair<std::string, ConfigValue>> entries) {
+    return is_resumable(read_stages({table(std::move(entries))}, commands())[0]);
+  };
+  EXPECT_TRUE(goes_on({{"name", "x"}, {"command", "align"}, {"model", "m"}}));
+  EXPECT_FALSE(goes_on({{"name", "x"}, {"command", "sample"}, {"model", "m"}}));
+  EXPECT_FALSE(goes_on({{"name", "x"}, {"run", "true"}}));
 }
 
 TEST(Stages, ThatCannotRunAreErrors) {

@@ -18,6 +18,7 @@ const MARKERS = [
 const COLORS = 7;
 const MARKER_RADIUS = 4;
 const MARKED_POINTS = 8; // of a line with many
+const ROUNDING = 1e-5; // values that differ by less of themselves are one: figures are of float32 weights, and uPlot draws no line through them
 
 const cssValue = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const colorOf = (series) => cssValue(`--c${series.color % COLORS}`);
@@ -189,7 +190,9 @@ function rangeOf(chart, layout, plot, low, high) {
     high = Math.max(high ?? -Infinity, ...series.high.filter(isNumber));
   }
   if (!isNumber(low) || !isNumber(high)) return [0, 1];
-  return low === high ? [low - (Math.abs(low) / 10 || 1), high + (Math.abs(high) / 10 || 1)] : uPlot.rangeNum(low, high, 0.1, false);
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  if (high - low > ROUNDING * size) return uPlot.rangeNum(low, high, 0.1, false);
+  return [low - (size / 10 || 1), high + (size / 10 || 1)];
 }
 
 function axisOptions(chart) {
@@ -199,15 +202,15 @@ function axisOptions(chart) {
     grid: { stroke: () => cssValue("--grid"), width: 1 },
     ticks: { show: false },
   };
-  const ticks = (values, kind) => values.map((value) => formatTick(value, kind));
-  const x = { ...common, grid: { show: false }, gap: 4, size: 26, values: (_, values) => ticks(values, chart.xKind) };
+  const ticks = (kind) => (_plot, values, _axis, _space, step) => values.map((value) => formatTick(value, kind, step));
+  const x = { ...common, grid: { show: false }, gap: 4, size: 26, values: ticks(chart.xKind) };
   if (chart.whole) x.incrs = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 1e7, 1e8];
   const y = {
     ...common,
     gap: 6,
     space: 32,
     size: (_, values) => 14 + 6.5 * Math.max(1, ...(values ?? []).map((text) => text.length)),
-    values: (_, values) => ticks(values, chart.kind),
+    values: ticks(chart.kind),
   };
   return [x, y];
 }

@@ -5,32 +5,39 @@ const titleOf = (key) => {
   return text.charAt(0).toUpperCase() + text.slice(1);
 };
 
-// Of a round; others follow under their own names. Groups keep the table readable.
+// Of a round's stages, by the names that the commands give them (rounds.jsonl less the stage); others follow under their own names.
 const ROUND_FIGURES = [
   {
     title: "Reward model",
     figures: [
-      ["accuracy", "Accuracy on held-out pairs", "fixed"],
+      ["pairs.accuracy", "Accuracy on held-out pairs", "fixed"],
+      ["responses.second_rm.accuracy", "Agreement with a second reward model on the policy\u2019s responses", "fixed"],
       ["gold_accuracy", "Agreement with gold on the policy\u2019s responses", "fixed"],
-      ["calibration_error", "Calibration error", "fixed"],
+      ["pairs.calibration_error", "Calibration error", "fixed"],
+      ["pairs.reward_deviation", "Deviation of the rewards on the pairs", "fixed"],
     ],
   },
   {
     title: "Reward differences between responses",
     figures: [
-      ["difference_mean", "Mean", "fixed"],
-      ["difference_variance", "Variance", "fixed"],
-      ["difference_mean_scaled", "Mean / deviation", "fixed"],
-      ["difference_variance_scaled", "Variance / deviation squared", "fixed"],
-      ["near_ties", "Near ties", "percent"],
+      ["responses.mean", "Mean", "fixed"],
+      ["responses.variance", "Variance", "fixed"],
+      ["responses.scaled_mean", "Mean / deviation", "fixed"],
+      ["responses.scaled_variance", "Variance / deviation squared", "fixed"],
+      ["responses.before.before", "Mean / deviation by the earlier reward model", "fixed"],
+      ["responses.before.share_lost", "Prompts that lost discrimination since", "percent"],
+      ["responses.near_ties", "Near ties", "percent"],
     ],
   },
   {
     title: "Policy",
     figures: [
-      ["proxy_reward", "Proxy reward", "fixed"],
+      ["reward", "Proxy reward", "fixed"],
+      ["eval_reward", "Proxy reward on probe prompts", "fixed"],
       ["gold_reward", "Gold reward", "fixed"],
+      ["eval_gold_reward", "Gold reward on probe prompts", "fixed"],
       ["kl", "KL from the reference policy", "fixed"],
+      ["divergence.k3_per_response", "KL from the reference policy on sampled responses", "fixed"],
       ["win", "Win", "percent"],
       ["tie", "Tie", "percent"],
       ["lose", "Lose", "percent"],
@@ -40,6 +47,7 @@ const ROUND_FIGURES = [
 
 // Of a training's steps, a chart each. A chart's figures, [key, what it is beside the first], share its axis.
 const HELD_OUT = "held out";
+const PROBE = "probe prompts";
 const PANELS = [
   { title: "Loss", keys: [["loss"], ["eval_loss", HELD_OUT]], note: "Of the step\u2019s rows." },
   { title: "Accuracy", keys: [["accuracy"], ["eval_accuracy", HELD_OUT]], note: "Share of pairs with the chosen response ahead." },
@@ -66,17 +74,33 @@ const PANELS = [
   {
     title: "Reward",
     keys: [
-      ["proxy_reward", "proxy"],
+      ["reward", "proxy"],
       ["gold_reward", "gold"],
+      ["eval_reward", `proxy, ${PROBE}`],
+      ["eval_gold_reward", `gold, ${PROBE}`],
     ],
-    note: "By the reward model under study, and by the gold one.",
+    note: "Proxy: by the reward model that is optimised.",
   },
-  { title: "KL", keys: [["kl"]], note: "From the reference policy." },
+  { title: "KL", keys: [["kl"]], note: "From the reference policy, nats a response." },
+  { title: "Gold accuracy", keys: [["gold_accuracy"], ["eval_gold_accuracy", PROBE]], note: "Pairs of responses that both order alike." },
+  {
+    title: "Reward differences: mean",
+    keys: [["reward_difference_mean"], ["eval_reward_difference_mean", PROBE]],
+    note: "Between the responses to one prompt.",
+  },
+  { title: "Reward differences: variance", keys: [["reward_difference_variance"], ["eval_reward_difference_variance", PROBE]] },
   { title: "Entropy", keys: [["entropy"]], note: "Of the policy\u2019s next token." },
-  { title: "Response length", keys: [["response_length"]], note: "Tokens." },
-  { title: "Ended by themselves", keys: [["ended_share"]], note: "Share of responses that came to their end." },
-  { title: "Probe differences: mean", keys: [["probe_difference_mean"]], note: "Of rewards of responses to the probe prompts." },
-  { title: "Probe differences: variance", keys: [["probe_difference_variance"]] },
+  { title: "Response length", keys: [["response_length"], ["eval_response_length", PROBE]], note: "Tokens." },
+  { title: "Ended by themselves", keys: [["ended"], ["eval_ended", PROBE]], note: "Share of responses that came to their end." },
+  { title: "Clipped tokens", keys: [["clip_share"]] },
+  {
+    title: "Implicit rewards",
+    keys: [
+      ["chosen_reward", "chosen"],
+      ["rejected_reward", "rejected"],
+    ],
+  },
+  { title: "Perplexity", keys: [["eval_perplexity"]], note: "On held-out responses." },
   { title: "Margin", keys: [["margin"], ["eval_margin", HELD_OUT]], note: "Mean reward difference, chosen less rejected." },
   { title: "Pairs a second", keys: [["pairs_per_s"]] },
 ];
@@ -85,11 +109,17 @@ const PANELS = [
 const MORE_PANELS = [
   { title: "Learning rate", keys: [["learning_rate"]] },
   { title: "Gradient norm", keys: [["gradient_norm"]], note: "Before clipping." },
-  { title: "Reward deviation", keys: [["eval_reward_deviation"]], note: "On held-out pairs." },
+  { title: "Reward deviation", keys: [["reward_deviation"], ["eval_reward_deviation", "when evaluated"]] },
+  { title: "Logarithm of the KL", keys: [["log_kl"]] },
+  { title: "KL coefficient", keys: [["kl_coef"]] },
   { title: "Tokens a second", keys: [["tokens_per_s"]] },
   { title: "Memory at most", keys: [["peak_memory_bytes"]], kind: "bytes" },
   { title: "Pairs a step", keys: [["pairs"]] },
   { title: "Response groups a step", keys: [["groups"]] },
+  { title: "Prompts a step", keys: [["prompts"]] },
+  { title: "Responses a step", keys: [["responses"]] },
+  { title: "Response tokens a step", keys: [["response_tokens"]] },
+  { title: "Responses a second", keys: [["responses_per_s"]] },
   { title: "Tokens a step", keys: [["tokens"]] },
   { title: "Effective share of pairs", keys: [["importance_effective_share"]], note: "Of the importance weights; the same in all steps." },
   { title: "Epoch", keys: [["epoch"]] },

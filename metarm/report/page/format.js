@@ -30,15 +30,31 @@ function formatNumber(value) {
   return Number(value.toPrecision(4)).toLocaleString("en-US", { maximumFractionDigits: 7 });
 }
 
+// [unit, how much, from where on]
+const BYTE_UNITS = [
+  [`${SPACE}GB`, 1e9, 1e9],
+  [`${SPACE}MB`, 1e6, 0],
+];
+const UNITS = [
+  ["G", 1e9, 1e9],
+  ["M", 1e6, 1e6],
+  ["k", 1e3, 1e4],
+  ["", 1, 0],
+];
+const unitOf = (units, size) => units.find(([, , least]) => size >= least);
+
 function formatBytes(value) {
-  const [unit, size] = value >= 1e9 ? ["GB", 1e9] : ["MB", 1e6];
-  return `${(value / size).toPrecision(3)}${SPACE}${unit}`;
+  const [unit, scale] = unitOf(BYTE_UNITS, value);
+  return `${(value / scale).toPrecision(3)}${unit}`;
 }
+
+// What rounds to 0 has no sign.
+const toFixed = (value, digits) => value.toFixed(digits).replace(/^-(0\.0*)$/, "$1");
 
 const FORMATS = {
   number: formatNumber,
-  fixed: (value) => value.toFixed(3),
-  percent: (value) => `${(100 * value).toFixed(1)}${SPACE}%`,
+  fixed: (value) => toFixed(value, 3),
+  percent: (value) => `${toFixed(100 * value, 1)}${SPACE}%`,
   bytes: formatBytes,
 };
 
@@ -48,17 +64,18 @@ function format(value, kind = "number") {
 
 const formatInterval = (low, high, kind) => `[${format(low, kind)}, ${format(high, kind)}]`;
 
-// A number beside an axis: short.
-function formatTick(value, kind) {
-  if (kind === "percent") return withMinus(`${Number((100 * value).toPrecision(4))}${SPACE}%`);
-  if (kind === "bytes") return formatBytes(value);
+// A number beside an axis: short, but with the digits that tell it from the next one, `step` away.
+function formatTick(value, kind, step) {
   const size = Math.abs(value);
-  if (size === 0) return "0";
-  if (size >= 1e9) return withMinus(`${Number((value / 1e9).toPrecision(3))}G`);
-  if (size >= 1e6) return withMinus(`${Number((value / 1e6).toPrecision(3))}M`);
-  if (size >= 1e4) return withMinus(`${Number((value / 1e3).toPrecision(3))}k`);
-  if (size < 1e-3) return withMinus(Number(value.toPrecision(3)).toExponential());
-  return withMinus(String(Number(value.toPrecision(6))));
+  if (size === 0) return kind === "percent" ? `0${SPACE}%` : "0";
+  const rounded = (number, digits) => {
+    const needed = Math.ceil(Math.log10(size / step)) + 2;
+    return Number(number.toPrecision(Math.min(15, Math.max(digits, needed))));
+  };
+  if (kind === "percent") return withMinus(`${rounded(100 * value, 4)}${SPACE}%`);
+  if (size < 1e-3) return withMinus(rounded(value, 3).toExponential());
+  const [unit, scale] = unitOf(kind === "bytes" ? BYTE_UNITS : UNITS, size);
+  return withMinus(`${rounded(value / scale, unit ? 3 : 6)}${unit}`);
 }
 
 function formatDuration(seconds) {

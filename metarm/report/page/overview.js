@@ -11,7 +11,7 @@ const OVERVIEW = [
     "Held-out accuracy",
     (run) => numberCell(lastOf(run, "eval_accuracy"), "fixed", lastOf(run, "eval_accuracy_low"), lastOf(run, "eval_accuracy_high")),
   ],
-  ["Proxy reward", (run) => numberCell(lastOf(run, "proxy_reward"), "fixed")],
+  ["Proxy reward", (run) => numberCell(lastOf(run, "reward"), "fixed")],
   ["Gold reward", (run) => numberCell(lastOf(run, "gold_reward"), "fixed")],
   ["KL", (run) => numberCell(lastOf(run, "kl"), "fixed")],
 ];

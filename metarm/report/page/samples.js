@@ -3,16 +3,18 @@
 const SAMPLES_AT_ONCE = 10;
 const SHORT_TEXT = 700; // characters; a longer text is cut until asked for
 
+const placeOf = (folder, folders, round, { stage }) => inFolder(folder, folders, ofStage(stage, round.samples, `Round ${round.round}`));
 const textOf = (content) => (typeof content === "string" ? content : content.map((message) => message.content).join("\n"));
 
-// A response group with what it is sorted by.
-function sampleOf(folder, folders, round, group) {
+// A response group with what it is sorted by. `samples`: those of a stage in a round.
+function sampleOf(folder, folders, round, samples, group) {
   const rewards = (group.rewards ?? []).filter(isNumber);
   const lengths = group.responses.map((response) => textOf(response).length);
   const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
   return {
     ...group,
-    where: inFolder(folder, folders, `Round ${round.round}`),
+    where: placeOf(folder, folders, round, samples),
+    scoredBy: samples.scored_by,
     promptText: textOf(group.prompt),
     text: [group.prompt, ...group.responses].map(textOf).join("\n").toLowerCase(),
     reward: rewards.length > 0 ? mean(rewards) : null,
@@ -21,14 +23,17 @@ function sampleOf(folder, folders, round, group) {
   };
 }
 
+// Groups without rewards come last.
+const byNumber = (key, sign) => (a, b) => (a[key] === null) - (b[key] === null) || sign * (a[key] - b[key]);
+
 const SORTS = [
   ["file", "As in the file", () => 0],
-  ["highest", "Highest mean reward", (a, b) => b.reward - a.reward],
-  ["lowest", "Lowest mean reward", (a, b) => a.reward - b.reward],
-  ["widest", "Widest spread of rewards", (a, b) => b.spread - a.spread],
-  ["narrowest", "Narrowest spread of rewards", (a, b) => a.spread - b.spread],
-  ["longest", "Longest responses", (a, b) => b.length - a.length],
-  ["shortest", "Shortest responses", (a, b) => a.length - b.length],
+  ["highest", "Highest mean reward", byNumber("reward", -1)],
+  ["lowest", "Lowest mean reward", byNumber("reward", 1)],
+  ["widest", "Widest spread of rewards", byNumber("spread", -1)],
+  ["narrowest", "Narrowest spread of rewards", byNumber("spread", 1)],
+  ["longest", "Longest responses", byNumber("length", -1)],
+  ["shortest", "Shortest responses", byNumber("length", 1)],
   ["prompt", "Prompt, then round", (a, b) => (a.promptText < b.promptText ? -1 : a.promptText > b.promptText ? 1 : 0)],
 ];
 
@@ -81,7 +86,8 @@ function responseItem(sample, i, search, range) {
 function sampleCard(sample, search, range) {
   const order = sample.responses.map((_, i) => i);
   if (sample.rewards) order.sort((a, b) => (sample.rewards[b] ?? -Infinity) - (sample.rewards[a] ?? -Infinity));
-  const figures = sample.reward === null ? "" : `mean ${format(sample.reward, "fixed")}, spread ${format(sample.spread, "fixed")}`;
+  const figures =
+    sample.reward === null ? "" : `${sample.scoredBy}: mean ${format(sample.reward, "fixed")}, spread ${format(sample.spread, "fixed")}`;
   const title = sample.policy ? `${sample.where}, ${sample.policy}` : sample.where;
   return h(
     "article",
@@ -111,21 +117,23 @@ function rangeOfRewards(samples) {
 }
 
 // "the first 100 of each round's 2,000 response groups": what is not on the page.
-function samplesNote(folders) {
-  const cut = folders.flatMap((folder) =>
-    folder.rounds
-      .filter(({ samples }) => samples.total > samples.groups.length)
-      .map(
-        ({ round, samples }) =>
-          `${inFolder(folder, folders, `round ${round}`)}: the first ${format(samples.groups.length)} of ${format(samples.total)}`,
-      ),
-  );
-  return cut.length > 0 ? `Response groups on this page: ${cut.join("; ")}.` : "All response groups of the rounds are here.";
+function samplesNote(listed) {
+  const cut = listed
+    .filter(({ samples }) => samples.total > samples.groups.length)
+    .map(
+      ({ folder, folders, round, samples }) =>
+        `${placeOf(folder, folders, round, samples)}: the first ${format(samples.groups.length)} of ${format(samples.total)}`,
+    );
+  const groups = cut.length > 0 ? `Response groups on this page: ${cut.join("; ")}.` : "All response groups of the rounds are here.";
+  return `${groups} Rewards are those of the stage that is named beside them.`;
 }
 
 function samplesSection({ rounds: folders }) {
-  const samples = folders.flatMap((folder) =>
-    folder.rounds.flatMap((round) => round.samples.groups.map((group) => sampleOf(folder, folders, round, group))),
+  const listed = folders.flatMap((folder) =>
+    folder.rounds.flatMap((round) => round.samples.map((samples) => ({ folder, folders, round, samples }))),
+  );
+  const samples = listed.flatMap(({ folder, round, samples }) =>
+    samples.groups.map((group) => sampleOf(folder, folders, round, samples, group)),
   );
   if (samples.length === 0) return null;
   const range = rangeOfRewards(samples);
@@ -172,5 +180,5 @@ function samplesSection({ rounds: folders }) {
     rounds.element,
     sort.element,
   );
-  return { id: "samples", title: "Samples", content: [h("p", { class: "note" }, samplesNote(folders)), filters, status, list, more] };
+  return { id: "samples", title: "Samples", content: [h("p", { class: "note" }, samplesNote(listed)), filters, status, list, more] };
 }

@@ -34,9 +34,20 @@ function settingsTable(title, columns) {
   return [h("h3", {}, title), label, table];
 }
 
+// The stages of the rounds that are no trainings, each stage's rounds beside one another.
+function stageKinds(folders) {
+  const columns = folders.flatMap((folder) =>
+    folder.rounds.flatMap((round) =>
+      round.stages.map(({ name: stage, settings }) => ({ stage, settings, name: inFolder(folder, folders, `Round ${round.round}`) })),
+    ),
+  );
+  const stages = [...new Set(columns.map(({ stage }) => stage))];
+  return stages.map((stage) => ({ title: `Stage ${stage}`, columns: columns.filter((column) => column.stage === stage) }));
+}
+
 function settingsSection({ runs, rounds: folders }) {
   const kinds = kindsOf(runs).map((kind) => ({ title: kind.title, columns: kind.runs }));
-  if (folders.length > 0) kinds.unshift({ title: "Rounds", columns: folders });
+  if (folders.length > 0) kinds.unshift({ title: "Rounds", columns: folders }, ...stageKinds(folders));
   const tables = kinds
     .map(({ title, columns }) => ({ title, columns: columns.filter((column) => column.settings.length > 0) }))
     .filter(({ columns }) => columns.length > 0)
