@@ -7,12 +7,14 @@ namespace metarm {
 
 namespace {
 
-void run_ppo(const PpoOptions& options, const Parsed& parsed, Log& log) {
-  print_training_result(train_ppo(options, parsed, log), options.output, options.common.json, log);
+void run_ppo(const PpoOptions& options, const Parsed& parsed, Ranks& ranks, Log& log) {
+  print_training_result(train_ppo(options, parsed, ranks, log), options.output, options.common.json, log);
 }
 
 }  // namespace
 
-Command ppo_command() { return make_command<PpoOptions, run_ppo>("ppo", "optimises a policy by a reward model (RLOO, GRPO, REINFORCE)"); }
+Command ppo_command() {
+  return make_command<PpoOptions, run_ppo>("ppo", "optimises a policy by a reward model (PPO, RLOO, GRPO, REINFORCE)");
+}
 
 }  // namespace metarm

@@ -8,8 +8,8 @@
 
 #include "metarm/objectives/implicit_reward.h"
 #include "metarm/objectives/pairwise_loss.h"
-#include "metarm/rl/policy_pass.h"
 #include "metarm/rl/reference_policy.h"
+#include "metarm/rl/response_pass.h"
 #include "metarm/train/data_order.h"
 #include "metarm/train/fingerprint.h"
 #include "metarm/train/pair_data.h"
@@ -41,18 +41,18 @@ DpoData load_data(const DpoOptions& options, const TrainingSetup& setup, Log& lo
 ResponseTree make_tree(const EncodedResponsePair& pair) { return make_response_tree(std::array{pair.chosen, pair.rejected}); }
 
 // log pi of each pair's two responses, on all ranks.
-std::vector<ReferenceLogProbs> log_probs(const Model& policy, const PolicyPass& pass, std::span<const EncodedResponsePair> pairs,
+std::vector<ReferenceLogProbs> log_probs(const Model& policy, const ResponsePass& pass, std::span<const EncodedResponsePair> pairs,
                                          Ranks& ranks, const std::function<void(std::int64_t)>& progress = {}) {
   std::vector<ResponseTree> trees;
   for (const EncodedResponsePair& pair : pairs) trees.push_back(make_tree(pair));
   std::vector<double> sums(2 * pairs.size(), 0.0);  // each comes from one rank, the others add 0
   const auto visit = [&](const Microbatch& batch) {
-    const at::Tensor sum_B = sum_rows(batch.values.log_prob_S, batch.tokens.row_begin).cpu();
+    const at::Tensor sum_B = sum_rows(batch.log_probs(policy).log_prob_S, batch.tokens.row_begin).cpu();
     const float* next = sum_B.const_data_ptr<float>();
     for (const std::size_t place : batch.places)
       for (std::size_t side = 0; side < 2; ++side) sums[2 * place + side] = *next++;
   };
-  pass.forward(policy, ranks, trees, visit, progress);
+  pass.forward(ranks, trees, visit, progress);
   ranks.sum(sums);
   std::vector<ReferenceLogProbs> made;
   for (std::size_t i = 0; i < pairs.size(); ++i) made.push_back({static_cast<float>(sums[2 * i]), static_cast<float>(sums[2 * i + 1])});
@@ -65,7 +65,7 @@ class Dpo {
       : options_(options),
         setup_(setup),
         data_(std::move(data)),
-        pass_(make_policy_pass(options.training, options.sequences, options.common)),
+        pass_(make_response_pass(options.training, options.sequences, options.common)),
         order_(static_cast<std::int64_t>(data_.pairs.size()), static_cast<std::uint64_t>(options.common.seed), "pairs",
                options.training.shuffle) {
     const Model reference = load_reference_policy(setup, options.reference, ReferenceUse::before_training, log);
@@ -113,9 +113,9 @@ class Dpo {
     const auto count = static_cast<double>(rows.size());
     std::array<double, 4> means = {};  // loss, accuracy, rewards of the chosen and of the rejected
     GradientSum sum(setup_.ranks, *setup_.trainable, gradient);
-    const std::int64_t tokens = pass_.backward(setup_, trees, step, sum, [&](const Microbatch& batch) {
+    const std::int64_t tokens = pass_.backward(setup_.ranks, trees, step, sum, [&](const Microbatch& batch) {
       const Columns of = columns(rows, batch.places);
-      const at::Tensor log_prob_P2 = sum_rows(batch.values.log_prob_S, batch.tokens.row_begin).view({-1, 2});
+      const at::Tensor log_prob_P2 = sum_rows(batch.log_probs(setup_.policy()).log_prob_S, batch.tokens.row_begin).view({-1, 2});
       const at::Tensor chosen_P = implicit_rewards(log_prob_P2.select(1, 0), of.chosen, options_.training.beta);
       const at::Tensor rejected_P = implicit_rewards(log_prob_P2.select(1, 1), of.rejected, options_.training.beta);
       const at::Tensor loss =
@@ -150,7 +150,7 @@ class Dpo {
   const DpoOptions& options_;
   TrainingSetup& setup_;
   DpoData data_;
-  PolicyPass pass_;
+  ResponsePass pass_;
   DataOrder order_;
 };
 

@@ -16,11 +16,18 @@ enum class Algorithm {
   rloo,       // a response's baseline: the mean reward of the prompt's other responses
   grpo,       // rewards less the prompt's mean, over its deviation; the KL is in the loss
   reinforce,  // sums of a token's and later rewards, without a baseline
+  ppo,        // a token's and later rewards against what a critic expected of them
 };
 template <>
 struct EnumNames<Algorithm> {
   static constexpr std::pair<Algorithm, const char*> values[] = {
-      {Algorithm::rloo, "rloo"}, {Algorithm::grpo, "grpo"}, {Algorithm::reinforce, "reinforce"}};
+      {Algorithm::rloo, "rloo"}, {Algorithm::grpo, "grpo"}, {Algorithm::reinforce, "reinforce"}, {Algorithm::ppo, "ppo"}};
+};
+enum class Whitening { automatic, on, off };
+template <>
+struct EnumNames<Whitening> {
+  static constexpr std::pair<Whitening, const char*> values[] = {
+      {Whitening::automatic, "auto"}, {Whitening::on, "true"}, {Whitening::off, "false"}};
 };
 template <>
 struct EnumNames<KlEstimator> {
@@ -40,17 +47,20 @@ struct PolicyObjectiveOptions {
   std::int64_t num_mini_batches = 1;
   double cliprange = 0.2;
   double entropy_coef = 0;
-  bool whiten_advantages = false;
+  double gamma = 1;
+  Whitening whiten_advantages = Whitening::automatic;
   double missing_eos_penalty = 0;
   bool normalize_rewards = false;
   double reward_clip_range = 0;
+
+  std::int64_t updates() const { return num_ppo_epochs * num_mini_batches; }  // a step
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit(self.algorithm,
           {.name = "algorithm",
            .help = "rloo: baseline from a prompt's other responses; grpo: rewards normalized by prompt, KL in the loss; reinforce: rewards "
-                   "to go, without a baseline."});
+                   "to go, without a baseline; ppo: a critic, trained beside the policy, as baseline of each token."});
     visit(self.kl_coef,
           {.name = "kl-coef", .help = "Weight of the KL penalty; at the start where it adapts. [TRL kl_coef, GRPO's beta]", .min = 0});
     visit(self.kl_estimator,
@@ -69,14 +79,42 @@ struct PolicyObjectiveOptions {
     visit(self.num_mini_batches, {.name = "num-mini-batches", .help = "Updates a pass, each on its part of the prompts. [TRL]", .min = 1});
     visit(self.cliprange, {.name = "cliprange", .help = "Probability ratios are clipped to within this of 1. [TRL]", .min = 0, .max = 1});
     visit(self.entropy_coef, {.name = "entropy-coef", .help = "Weight of the mean entropy of tokens, which is raised.", .min = 0});
-    visit(self.whiten_advantages, {.name = "whiten-advantages",
-                                   .help = "Shift and scale a step's advantages to mean 0 and deviation 1; with reinforce: REINFORCE++."});
+    visit(self.gamma,
+          {.name = "gamma", .help = "Discount of later tokens' rewards, with ppo and reinforce. [TRL gamma]", .min = 0, .max = 1});
+    visit(self.whiten_advantages,
+          {.name = "whiten-advantages",
+           .help = "Shift and scale a step's advantages to mean 0 and deviation 1; auto: with ppo. With reinforce: REINFORCE++."});
     visit(self.missing_eos_penalty,
           {.name = "missing-eos-penalty", .help = "Taken from the reward of a response that does not end by itself. [TRL]", .min = 0});
     visit(self.normalize_rewards,
           {.name = "normalize-rewards", .help = "Divide rewards, less their mean, by their deviation; both over all steps so far."});
     visit(self.reward_clip_range,
           {.name = "reward-clip-range", .help = "Clip rewards, after normalizing, to within this of 0; 0: never. [OpenRLHF]", .min = 0});
+  }
+};
+
+// Of the critic, with --algorithm ppo.
+struct CriticOptions {
+  std::string critic;
+  double critic_lr = 1e-5;
+  double lam = 0.95;
+  double cliprange_value = 0.2;
+  double vf_coef = 0.1;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.critic,
+          {.name = "critic", .help = "Reward model, of the policy's tokens, that the critic of ppo starts from; empty: --rm. [OpenRLHF]"});
+    visit(self.critic_lr, {.name = "critic-lr", .help = "Learning rate of ppo's critic at its highest. [OpenRLHF]", .min = 0});
+    visit(
+        self.lam,
+        {.name = "lam", .help = "Lambda of ppo's advantages: 1 trusts the rewards that came, 0 the critic. [TRL lam]", .min = 0, .max = 1});
+    visit(self.cliprange_value,
+          {.name = "cliprange-value",
+           .help = "Values of ppo's critic count as within this of those before a step's updates; 0: never clipped. [TRL]",
+           .min = 0});
+    visit(self.vf_coef,
+          {.name = "vf-coef", .help = "Weight of the loss of ppo's critic, before --max-grad-norm cuts its gradient. [TRL]", .min = 0});
   }
 };
 
@@ -127,6 +165,7 @@ struct PpoOptions {
   std::vector<std::string> prompts;
   std::string output;
   PolicyObjectiveOptions objective;
+  CriticOptions critic;
   RolloutOptions rollouts;
   PpoTrainingOptions training{{.lr = 1e-6}, {}, 0};
   SequenceOptions sequences{.tokens_per_batch = 4096};
@@ -148,6 +187,7 @@ struct PpoOptions {
                         .help = "The run's folder: the finished policy, metrics, checkpoints. It must not exist, but for --resume.",
                         .required = true});
     PolicyObjectiveOptions::fields(self.objective, visit);
+    CriticOptions::fields(self.critic, visit);
     RolloutOptions::fields(self.rollouts, visit);
     PpoTrainingOptions::fields(self.training, visit);
     SequenceOptions::fields(self.sequences, visit);

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
 #include "metarm/eval/statistics.h"
-#include "metarm/model/generate.h"
 #include "metarm/model/response_text.h"
 
 namespace metarm {
@@ -50,6 +50,37 @@ std::optional<double> gold_accuracy(const std::vector<std::vector<float>>& rewar
   return pairs > 0 ? std::optional(static_cast<double>(right) / static_cast<double>(pairs)) : std::nullopt;
 }
 
+// All `count` responses of all ranks on every rank, in order; each brings its own, those from `begin`. Numbers come from one rank, the
+// others add 0.
+std::vector<GeneratedResponse> share_responses(Ranks& ranks, std::vector<GeneratedResponse> own, std::int64_t begin, std::int64_t count) {
+  if (ranks.size() == 1) return own;
+  std::vector<double> lengths(static_cast<std::size_t>(2 * count), 0.0);  // of each response: tokens, and whether it ended by itself
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    lengths[2 * (static_cast<std::size_t>(begin) + i)] = static_cast<double>(own[i].tokens.size());
+    lengths[2 * (static_cast<std::size_t>(begin) + i) + 1] = own[i].ended ? 1 : 0;
+  }
+  ranks.sum(lengths);
+  std::vector<std::size_t> first = {0};
+  for (std::size_t i = 0; i < lengths.size(); i += 2) first.push_back(first.back() + static_cast<std::size_t>(lengths[i]));
+  std::vector<double> numbers(2 * first.back(), 0.0);  // of each token: id and log-probability
+  for (std::size_t i = 0; i < own.size(); ++i)
+    for (std::size_t t = 0; t < own[i].tokens.size(); ++t) {
+      double* of_token = &numbers[2 * (first[static_cast<std::size_t>(begin) + i] + t)];
+      of_token[0] = own[i].tokens[t];
+      of_token[1] = own[i].log_probs[t];
+    }
+  ranks.sum(numbers);
+  std::vector<GeneratedResponse> all(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    all[i].ended = lengths[2 * i + 1] != 0;
+    for (std::size_t t = first[i]; t < first[i + 1]; ++t) {
+      all[i].tokens.push_back(static_cast<TokenId>(numbers[2 * t]));
+      all[i].log_probs.push_back(static_cast<float>(numbers[2 * t + 1]));
+    }
+  }
+  return all;
+}
+
 }  // namespace
 
 PolicyPrompts load_policy_prompts(const std::vector<std::string>& files, const TrainingSetup& setup, std::int64_t max_prompt_length,
@@ -75,46 +106,67 @@ RolloutMaker::RolloutMaker(const PpoOptions& options, const TrainingSetup& setup
   if (!options.gold_rm.empty()) gold_.emplace(open_scorer(options.gold_rm, options, log));
 }
 
+std::vector<Weights*> RolloutMaker::frozen_weights() {
+  std::vector<Weights*> all = {&rm_.loaded.reward_model.model.weights};
+  if (gold_) all.push_back(&gold_->loaded.reward_model.model.weights);
+  return all;
+}
+
 Rollouts RolloutMaker::make(const PolicyPrompts& prompts, std::span<const std::int64_t> rows, std::uint64_t seed) const {
+  std::vector<TokenIds> tokens;
+  std::vector<std::int64_t> costs;
+  for (const std::int64_t row : rows) {
+    tokens.push_back(prompts.tokens[static_cast<std::size_t>(row)]);
+    costs.push_back(static_cast<std::int64_t>(tokens.back().size()) + options_.rollouts.responses * options_.rollouts.max_new_tokens);
+  }
+  const Part own = consecutive_rows_of_rank(costs, setup_.ranks.rank(), setup_.ranks.size());
+
+  Rollouts made;
+  made.prompts.assign(rows.begin(), rows.end());
+  made.responses = options_.rollouts.responses;
+  made.row_begin.push_back(0);
+  const std::int64_t count = static_cast<std::int64_t>(rows.size()) * made.responses;
+  for (const GeneratedResponse& response : share_responses(setup_.ranks, draw(tokens, own, seed), own.begin * made.responses, count)) {
+    const TokenIds& prompt = tokens[made.rows.size() / static_cast<std::size_t>(made.responses)];
+    made.texts.push_back(response_text(*setup_.tokenizer, prompt, response.tokens));
+    EncodedResponse& row = made.rows.emplace_back(EncodedResponse{prompt, static_cast<std::int64_t>(prompt.size())});
+    row.tokens.insert(row.tokens.end(), response.tokens.begin(), response.tokens.end());
+    made.log_prob_S.insert(made.log_prob_S.end(), response.log_probs.begin(), response.log_probs.end());
+    made.row_begin.push_back(static_cast<std::int64_t>(made.log_prob_S.size()));
+    made.ended.push_back(response.ended);
+  }
+  made.reward = score(rm_, made, prompts, own);
+  if (gold_) made.gold = score(*gold_, made, prompts, own);
+  return made;
+}
+
+// The responses to the prompts of `own`, k to each.
+std::vector<GeneratedResponse> RolloutMaker::draw(std::span<const TokenIds> prompts, const Part& own, std::uint64_t seed) const {
   const RolloutOptions& how = options_.rollouts;
   GenerateOptions generation;
   generation.responses = how.responses;
   generation.max_new_tokens = how.max_new_tokens;
   generation.sampling = {how.temperature, how.top_p, how.top_k};
   generation.seed = seed;
+  generation.first_prompt = static_cast<std::uint64_t>(own.begin);
   generation.end_tokens = end_tokens_;
   generation.log_probs = true;
   generation.tokens_per_batch = options_.sequences.tokens_per_batch;
-  std::vector<TokenIds> tokens;
-  for (const std::int64_t row : rows) tokens.push_back(prompts.tokens[static_cast<std::size_t>(row)]);
   Model policy = setup_.policy();
   pack_for_generation(policy, false);
-
-  Rollouts made;
-  made.prompts.assign(rows.begin(), rows.end());
-  made.responses = how.responses;
-  made.row_begin.push_back(0);
-  const auto generated = generate(policy, tokens, generation);
-  for (std::size_t p = 0; p < generated.size(); ++p)
-    for (const GeneratedResponse& response : generated[p]) {
-      made.texts.push_back(response_text(*setup_.tokenizer, tokens[p], response.tokens));
-      EncodedResponse& row = made.rows.emplace_back(EncodedResponse{tokens[p], static_cast<std::int64_t>(tokens[p].size())});
-      row.tokens.insert(row.tokens.end(), response.tokens.begin(), response.tokens.end());
-      made.log_prob_S.insert(made.log_prob_S.end(), response.log_probs.begin(), response.log_probs.end());
-      made.row_begin.push_back(static_cast<std::int64_t>(made.log_prob_S.size()));
-      made.ended.push_back(response.ended);
-    }
-  made.reward = score(rm_, made, prompts);
-  if (gold_) made.gold = score(*gold_, made, prompts);
-  return made;
+  std::vector<GeneratedResponse> drawn;
+  for (std::vector<GeneratedResponse>& group :
+       generate(policy, prompts.subspan(static_cast<std::size_t>(own.begin), static_cast<std::size_t>(own.size())), generation))
+    std::ranges::move(group, std::back_inserter(drawn));
+  return drawn;
 }
 
-// Of texts, so that the reward model may have a tokenizer and a chat template of its own.
-std::vector<std::vector<float>> RolloutMaker::score(const OpenRewardModel& scorer, const Rollouts& rollouts,
-                                                    const PolicyPrompts& prompts) const {
+// Of texts, so that the reward model may have a tokenizer and a chat template of its own. Each rank scores its `own` prompts' responses.
+std::vector<std::vector<float>> RolloutMaker::score(const OpenRewardModel& scorer, const Rollouts& rollouts, const PolicyPrompts& prompts,
+                                                    const Part& own) const {
   Encoder encoder = scorer.encoder();
   std::vector<std::vector<TokenIds>> groups;
-  for (std::size_t p = 0; p < rollouts.prompts.size(); ++p) {
+  for (auto p = static_cast<std::size_t>(own.begin); p < static_cast<std::size_t>(own.end); ++p) {
     const Prompt& prompt = prompts.rows[static_cast<std::size_t>(rollouts.prompts[p])];
     std::vector<TokenIds>& group = groups.emplace_back();
     for (std::int64_t row = rollouts.rows_of(p).begin; row < rollouts.rows_of(p).end; ++row) {
@@ -125,7 +177,13 @@ std::vector<std::vector<float>> RolloutMaker::score(const OpenRewardModel& score
       group.push_back(std::move(*sequence));
     }
   }
-  return score_groups(scorer.loaded.reward_model, groups, options_.sequences.tokens_per_batch);
+  const std::vector<float> of_own = flatten(score_groups(scorer.loaded.reward_model, groups, options_.sequences.tokens_per_batch));
+  std::vector<double> all(static_cast<std::size_t>(rollouts.row_count()), 0.0);
+  std::ranges::copy(of_own, all.begin() + own.begin * rollouts.responses);
+  setup_.ranks.sum(all);
+  std::vector<std::vector<float>> reward;
+  for (auto begin = all.begin(); begin != all.end(); begin += rollouts.responses) reward.emplace_back(begin, begin + rollouts.responses);
+  return reward;
 }
 
 void save_rollouts(const std::string& path, const Rollouts& rollouts, const PolicyPrompts& prompts) {

@@ -7,9 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "metarm/model/generate.h"
 #include "metarm/model/open.h"
-#include "metarm/rl/policy_pass.h"
 #include "metarm/rl/ppo_options.h"
+#include "metarm/rl/response_pass.h"
 
 namespace metarm {
 
@@ -21,7 +22,8 @@ struct PolicyPrompts {
 PolicyPrompts load_policy_prompts(const std::vector<std::string>& files, const TrainingSetup& setup, std::int64_t max_prompt_length,
                                   const SequenceOptions& sequences, Log& log);
 
-// k responses to each of some prompts: P prompts, B = P k rows in the order of prompts, S response tokens in the order of rows.
+// k responses to each of some prompts: P prompts, B = P k rows in the order of prompts, S response tokens in the order of rows. Every rank
+// has all of them.
 struct Rollouts {
   std::vector<std::int64_t> prompts;       // P: which of those given
   std::int64_t responses = 0;              // k
@@ -33,10 +35,13 @@ struct Rollouts {
   std::vector<std::vector<float>> reward;  // [P][k]
   std::vector<std::vector<float>> gold;    // [P][k], empty without a gold reward model
   std::int64_t row_count() const { return static_cast<std::int64_t>(rows.size()); }
-  // The rows of the p-th prompt.
+  // The rows of the p-th prompt, and their tokens.
   Part rows_of(std::size_t p) const {
     const auto begin = static_cast<std::int64_t>(p) * responses;
     return {begin, begin + responses};
+  }
+  Part tokens_of(std::size_t p) const {
+    return {row_begin[static_cast<std::size_t>(rows_of(p).begin)], row_begin[static_cast<std::size_t>(rows_of(p).end)]};
   }
 };
 
@@ -44,12 +49,17 @@ class RolloutMaker {
  public:
   RolloutMaker(const PpoOptions& options, const TrainingSetup& setup, Log& log);
 
-  // Responses to the `prompts` at `rows`, a function of (the policy's compute copy, seed, rows). Input error for a response that is longer
-  // than the reward model's --max-length.
+  // Responses to the `prompts` at `rows`, a function of (the policy's compute copy, seed, rows); all ranks together, each draws and scores
+  // those to its part of the rows. Input error for a response that is longer than the reward model's --max-length.
   Rollouts make(const PolicyPrompts& prompts, std::span<const std::int64_t> rows, std::uint64_t seed) const;
 
+  // Of the reward models.
+  std::vector<Weights*> frozen_weights();
+
  private:
-  std::vector<std::vector<float>> score(const OpenRewardModel& scorer, const Rollouts& rollouts, const PolicyPrompts& prompts) const;
+  std::vector<GeneratedResponse> draw(std::span<const TokenIds> prompts, const Part& own, std::uint64_t seed) const;
+  std::vector<std::vector<float>> score(const OpenRewardModel& scorer, const Rollouts& rollouts, const PolicyPrompts& prompts,
+                                        const Part& own) const;
 
   const PpoOptions& options_;
   const TrainingSetup& setup_;

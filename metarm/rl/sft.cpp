@@ -6,8 +6,8 @@
 #include <array>
 #include <cmath>
 
-#include "metarm/rl/policy_pass.h"
 #include "metarm/rl/response_data.h"
+#include "metarm/rl/response_pass.h"
 #include "metarm/train/data_order.h"
 #include "metarm/train/fingerprint.h"
 
@@ -48,7 +48,7 @@ class Sft {
       : options_(options),
         setup_(setup),
         data_(data),
-        pass_(make_policy_pass(options.training, options.sequences, options.common)),
+        pass_(make_response_pass(options.training, options.sequences, options.common)),
         order_(static_cast<std::int64_t>(data.responses.size()), static_cast<std::uint64_t>(options.common.seed), "responses",
                options.training.shuffle) {}
 
@@ -73,10 +73,11 @@ class Sft {
     const auto count = static_cast<double>(response_tokens);
     std::array<double, 2> sums = {0, 0};  // loss, entropy
     GradientSum sum(setup_.ranks, *setup_.trainable, gradient);
-    const std::int64_t tokens = pass_.backward(setup_, make_trees(responses), step, sum, [&](const Microbatch& batch) {
-      const at::Tensor loss = -batch.values.log_prob_S.sum() / count;
+    const std::int64_t tokens = pass_.backward(setup_.ranks, make_trees(responses), step, sum, [&](const Microbatch& batch) {
+      const TokenLogProbs values = batch.log_probs(setup_.policy());
+      const at::Tensor loss = -values.log_prob_S.sum() / count;
       sums[0] += loss.item<double>();
-      sums[1] += batch.values.entropy_S.sum().item<double>() / count;
+      sums[1] += values.entropy_S.sum().item<double>() / count;
       return loss;
     });
     setup_.ranks.sum(sums);
@@ -86,8 +87,8 @@ class Sft {
 
   HeldOutFigures evaluate() {
     std::array<double, 1> loss = {0};
-    pass_.forward(setup_.policy(), setup_.ranks, make_trees(data_.held_out),
-                  [&](const Microbatch& batch) { loss[0] -= batch.values.log_prob_S.sum().item<double>(); });
+    pass_.forward(setup_.ranks, make_trees(data_.held_out),
+                  [&](const Microbatch& batch) { loss[0] -= batch.log_probs(setup_.policy()).log_prob_S.sum().item<double>(); });
     setup_.ranks.sum(loss);
     const double mean = loss[0] / static_cast<double>(count_tokens(data_.held_out)), perplexity = std::exp(mean);
     return {{{"eval_loss", mean}, {"eval_perplexity", perplexity}},
@@ -98,7 +99,7 @@ class Sft {
   const SftOptions& options_;
   TrainingSetup& setup_;
   const SftData& data_;
-  PolicyPass pass_;
+  ResponsePass pass_;
   DataOrder order_;
 };
 

@@ -4,14 +4,16 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "metarm/base/error.h"
 #include "metarm/base/stopwatch.h"
-#include "metarm/train/optimizer.h"
-#include "metarm/train/schedule.h"
+#include "metarm/train/learner.h"
 
 namespace metarm {
 
@@ -35,59 +37,83 @@ void drop_non_finite(Json& figures) {
 class Loop {
  public:
   Loop(TrainingSetup& setup, const Objective& objective, const TrainingOptions& training, RunDirectory& run, Log& log)
-      : setup_(setup),
-        objective_(objective),
-        training_(training),
-        run_(run),
-        log_(log),
-        share_(setup.share()),
-        optimizer_(training.optimizer, training.optimizer_dtype, setup.trainable->master(), share_.part(), training.weight_decay),
-        state_{optimizer_.state(), objective.state.numbers},
-        gradient_(at::zeros_like(setup.trainable->master().flat())) {
-    state_.tensors.insert(state_.tensors.end(), objective.state.tensors.begin(), objective.state.tensors.end());
+      : setup_(setup), objective_(objective), training_(training), run_(run), log_(log) {
     total_steps_ = training.max_steps > 0
                        ? training.max_steps
                        : static_cast<std::int64_t>(std::ceil(training.epochs * static_cast<double>(objective.steps_per_epoch)));
+    const std::int64_t updates = total_steps_ * objective.updates_per_step;
+    add(setup, objective.add_gradient, {training.lr, updates, training.merge_lora, ""}, objective.state);
+    if (const std::optional<SecondModel>& second = objective.second)
+      add(second->setup, second->add_gradient, {second->lr, updates, second->merge_lora, second->name}, {});
+    std::int64_t most = 0;
+    for (const Trained& trained : trained_) most = std::max(most, trained.learner.weight_count());
+    gradient_ = at::zeros({most}, setup.trainable->master().flat().options());
   }
 
   TrainingSummary run() {
     const std::int64_t first = run_.last_checkpoint().value_or(0);
     if (first > 0) {
-      load_checkpoint(setup_, run_.checkpoint_path(first), state_, log_);
+      for (Trained& trained : trained_) trained.learner.load_checkpoint(run_.checkpoint_path(first), log_);
       log_.info(fmt::format("going on after step {} of {}", first, total_steps_));
     }
     setup_.ranks.barrier();  // all have read what is there
     run_.begin_at(first);
+    good_ = first - 1;
+    try {
+      take_steps(first);
+    } catch (const Error& error) {
+      const std::optional<std::int64_t> good = run_.last_checkpoint(good_);
+      if (error.kind() != ErrorKind::input || !good) throw;
+      throw Error(error.kind(), fmt::format("{}; the last good checkpoint is {}", error.what(), run_.checkpoint_path(*good)));
+    }
+    run_.remove_old_checkpoints(total_steps_, training_.save_total_limit);
+    if (objective_.evaluate) evaluate(total_steps_);
+    summary_.steps = total_steps_;
+    summary_.skipped_steps = run_.skipped_steps();
+    summary_.seconds = seconds();
+    summary_.peak_memory_bytes = peak_memory_bytes();
+    run_.save_model([&](const std::string& folder) {
+      for (auto trained = trained_.rbegin(); trained != trained_.rend(); ++trained) trained->learner.save_model(folder);
+    });
+    return std::move(summary_);
+  }
+
+ private:
+  struct Trained {
+    Learner learner;
+    const AddGradient& add_gradient;
+  };
+
+  void add(TrainingSetup& setup, const AddGradient& add_gradient, LearnerOptions options, const RunState& state) {
+    trained_.push_back({Learner(setup, training_, std::move(options), state), add_gradient});
+  }
+
+  double seconds() const { return stopwatch_.seconds(); }
+  // The end has its own evaluation and model.
+  bool is_due(std::int64_t done, std::int64_t every) const { return every > 0 && done % every == 0 && done < total_steps_; }
+
+  void take_steps(std::int64_t first) {
     for (std::int64_t step = first; step < total_steps_; ++step) {
       take_step(step);
       const std::int64_t done = step + 1;
       if (objective_.evaluate && is_due(done, training_.eval_steps)) evaluate(done);
       if (is_due(done, training_.save_steps)) save(done);
     }
-    if (skipped_in_a_row_ > 1)  // one is a bad row; more, and the weights are beyond use
+    if (skipped_in_a_row() > 1)  // one is a bad row; more, and the weights are beyond use
       fail_input("step {}: expected a finite gradient at the end, got {} in a row that are not; lower --lr", total_steps_,
-                 skipped_in_a_row_);
-    if (objective_.evaluate) evaluate(total_steps_);
-    summary_.steps = total_steps_;
-    summary_.skipped_steps = run_.skipped_steps();
-    summary_.seconds = seconds();
-    summary_.peak_memory_bytes = peak_memory_bytes();
-    run_.save_model([&](const std::string& folder) { setup_.save(folder, training_.merge_lora, training_.save_dtype); });
-    return std::move(summary_);
+                 skipped_in_a_row());
   }
-
- private:
-  double seconds() const { return stopwatch_.seconds(); }
-  // The end has its own evaluation and model.
-  bool is_due(std::int64_t done, std::int64_t every) const { return every > 0 && done % every == 0 && done < total_steps_; }
 
   void take_step(std::int64_t step) {
     const double begin = seconds();
     Json figures = Json::object();
     for (std::int64_t update = 0; update < objective_.updates_per_step; ++update) {
-      gradient_.zero_();
-      figures.update(objective_.add_gradient(step, update, gradient_));
-      apply_gradient(step, step * objective_.updates_per_step + update, figures);
+      for (Trained& trained : trained_) {
+        at::Tensor gradient = gradient_.narrow(0, 0, trained.learner.weight_count()).zero_();
+        figures.update(trained.add_gradient(step, update, gradient));
+        trained.learner.apply(gradient, step * objective_.updates_per_step + update, figures);
+      }
+      if (skipped_in_a_row() > 0) skip(step);
     }
     figures["epoch"] = static_cast<double>(step + 1) / static_cast<double>(objective_.steps_per_epoch);
     const double step_seconds = seconds() - begin;
@@ -97,36 +123,37 @@ class Loop {
     figures["peak_memory_bytes"] = peak_memory_bytes();
     drop_non_finite(figures);
     run_.record(step + 1, figures);
+    if (!figures.contains("skipped")) confirm(step);
     log_.progress(objective_.name, step + 1, total_steps_,
                   fmt::format("{}, {:.2f} {}/s", objective_.progress(figures), figures.value(rate, kNaN), objective_.rows));
     summary_.last = std::move(figures);
   }
 
-  void apply_gradient(std::int64_t step, std::int64_t update, Json& figures) {
-    at::Tensor own_gradient = share_.own(gradient_);
-    const double norm = clip_gradient(own_gradient, training_.max_grad_norm, share_);
-    const double lr =
-        scheduled_lr(training_.lr_schedule, training_.lr, training_.warmup_ratio, update, total_steps_ * objective_.updates_per_step);
-    figures["learning_rate"] = lr;
-    if (!std::isfinite(norm)) return skip(step, figures);
-    optimizer_.apply(own_gradient, lr, update);
-    share_.complete(setup_.trainable->master().flat());
-    figures["gradient_norm"] = norm;
-    skipped_in_a_row_ = 0;
+  int skipped_in_a_row() const {
+    int most = 0;
+    for (const Trained& trained : trained_) most = std::max(most, trained.learner.skipped_in_a_row());
+    return most;
+  }
+
+  void skip(std::int64_t step) {
+    log_.warn(fmt::format("step {}: skipped, its gradient is not finite", step + 1));
+    if (skipped_in_a_row() == kMaxSkippedInARow)
+      fail_input("step {}: expected a finite gradient, got {} in a row that are not; lower --lr", step + 1, kMaxSkippedInARow);
+  }
+
+  // A step went well from the weights after `steps` ones.
+  void confirm(std::int64_t steps) {
+    good_ = steps;
+    if (std::exchange(has_new_checkpoint_, false)) run_.remove_old_checkpoints(good_, training_.save_total_limit);
   }
 
   void save(std::int64_t done) {
-    RunState state{{}, state_.numbers};
-    for (const auto& [name, part] : state_.tensors) state.tensors.emplace_back(name, share_.whole_on_first(part.to(at::kFloat)));
-    run_.save_checkpoint(done, training_.save_total_limit,
-                         [&](const std::string& folder) { save_checkpoint(setup_, folder, training_.merge_lora, state); });
-  }
-
-  void skip(std::int64_t step, Json& figures) {
-    figures["skipped"] = 1;
-    log_.warn(fmt::format("step {}: skipped, its gradient is not finite", step + 1));
-    if (++skipped_in_a_row_ == kMaxSkippedInARow)
-      fail_input("step {}: expected a finite gradient, got {} in a row that are not; lower --lr", step + 1, kMaxSkippedInARow);
+    std::vector<RunState> states;
+    for (const Trained& trained : trained_) states.push_back(trained.learner.whole_state());
+    run_.save_checkpoint(done, [&](const std::string& folder) {
+      for (std::size_t i = 0; i < trained_.size(); ++i) trained_[i].learner.save_checkpoint(folder, states[i]);
+    });
+    has_new_checkpoint_ = true;
   }
 
   void evaluate(std::int64_t step) {
@@ -142,12 +169,11 @@ class Loop {
   const TrainingOptions& training_;
   RunDirectory& run_;
   Log& log_;
-  const Share share_;
-  Optimizer optimizer_;
-  RunState state_;
-  at::Tensor gradient_;
+  std::vector<Trained> trained_;
+  at::Tensor gradient_;  // of one of them at a time
   std::int64_t total_steps_ = 0;
-  int skipped_in_a_row_ = 0;
+  std::int64_t good_ = 0;           // after so many steps the weights were good
+  bool has_new_checkpoint_ = true;  // since older ones were removed; a killed run may have left one
   TrainingSummary summary_;
   Stopwatch stopwatch_;
 };

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "metarm/base/json_lines.h"
@@ -18,15 +19,27 @@ struct HeldOutFigures {
   std::string text;  // for people
 };
 
+// Makes the gradient of update `update` (from 0) of step `step` (from 0) at the master weights, each rank its own part of `gradient`, zeros
+// of [total], and returns figures of the step so far. A function of the step, the weights at its first update, and the state alone, so that
+// a resumed run repeats it.
+using AddGradient = std::function<Json(std::int64_t step, std::int64_t update, at::Tensor& gradient)>;
+
+// A model that is trained beside the first one, an update after each of its updates, by an optimizer of its own.
+struct SecondModel {
+  TrainingSetup& setup;
+  const char* name;  // its folder in the run's and in checkpoints, and the beginning of its learning_rate and gradient_norm
+  double lr;
+  bool merge_lora;
+  AddGradient add_gradient;
+};
+
 struct Objective {
   const char* name = "training";  // in the progress shown
   const char* rows = "pairs";     // what a step works on: figures count them under this name
   std::int64_t steps_per_epoch = 1;
   std::int64_t updates_per_step = 1;
-  // Makes the gradient of update `update` (from 0) of step `step` (from 0) at the master weights, each rank its own part of `gradient`,
-  // zeros of [total], and returns figures of the step so far: the last update's at least `rows` and tokens. A function of the step, the
-  // weights at its first update, and the state alone, so that a resumed run repeats it.
-  std::function<Json(std::int64_t step, std::int64_t update, at::Tensor& gradient)> add_gradient;
+  AddGradient add_gradient;  // figures of the last update: at least `rows` and tokens
+  std::optional<SecondModel> second;
   std::function<std::string(const Json& figures)> progress;  // a few words on a step's figures, of which any may be absent
   std::function<HeldOutFigures()> evaluate;                  // at the master weights; empty: there is nothing to evaluate on
   RunState state;                                            // what else a resumed run needs
@@ -44,8 +57,9 @@ struct TrainingSummary {
   Json evaluation;                     // the last one's summary; null: none
 };
 
-// All ranks together. Runs to the end from the run's last checkpoint, writes the finished model and removes nothing. A step whose gradient
-// is not finite is skipped and counted; ten in a row are an error, and so are two at the end.
+// All ranks together. Runs to the end from the run's last checkpoint and writes the finished model. A step whose gradient is not finite is
+// skipped and counted; ten in a row are an error, and so are two at the end. A checkpoint is good once the step after it was taken: only
+// then do older ones go, so that a run that diverges leaves the last good one. An input error of a step names it.
 TrainingSummary run_training(TrainingSetup& setup, const Objective& objective, const TrainingOptions& training, RunDirectory& run,
                              Log& log);
 

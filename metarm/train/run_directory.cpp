@@ -102,8 +102,9 @@ std::vector<std::int64_t> RunDirectory::checkpoint_steps() const {
   return steps;
 }
 
-std::optional<std::int64_t> RunDirectory::last_checkpoint() const {
-  const std::vector<std::int64_t> steps = checkpoint_steps();
+std::optional<std::int64_t> RunDirectory::last_checkpoint(std::int64_t most) const {
+  std::vector<std::int64_t> steps = checkpoint_steps();
+  std::erase_if(steps, [&](std::int64_t step) { return step > most; });
   return steps.empty() ? std::nullopt : std::optional(steps.back());
 }
 
@@ -173,13 +174,18 @@ void RunDirectory::save_model(const std::function<void(const std::string&)>& wri
   if (writes_) write(path_);
 }
 
-void RunDirectory::save_checkpoint(std::int64_t step, std::int64_t keep, const std::function<void(const std::string&)>& write) {
+void RunDirectory::save_checkpoint(std::int64_t step, const std::function<void(const std::string&)>& write) {
   if (!writes_) return;
   AtomicDirectory folder(checkpoint_path(step));
   write(folder.path());
   folder.commit();
-  const std::vector<std::int64_t> steps = checkpoint_steps();
-  for (std::size_t i = 0; keep > 0 && i + static_cast<std::size_t>(keep) < steps.size(); ++i) fs::remove_all(checkpoint_path(steps[i]));
+}
+
+void RunDirectory::remove_old_checkpoints(std::int64_t most, std::int64_t keep) const {
+  if (!writes_ || keep == 0) return;
+  std::vector<std::int64_t> steps = checkpoint_steps();
+  std::erase_if(steps, [&](std::int64_t step) { return step > most; });
+  for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < steps.size(); ++i) fs::remove_all(checkpoint_path(steps[i]));
 }
 
 }  // namespace metarm

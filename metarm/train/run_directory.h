@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,7 +28,8 @@ class RunDirectory {
 
   const std::string& path() const { return path_; }
   bool finished() const;
-  std::optional<std::int64_t> last_checkpoint() const;  // its step
+  // The step of the last one, or of the last one after up to `most` steps.
+  std::optional<std::int64_t> last_checkpoint(std::int64_t most = std::numeric_limits<std::int64_t>::max()) const;
   std::string checkpoint_path(std::int64_t step) const;
 
   // What the run reads: for each name {"rows", "hash"}. Input error where the run that is resumed began with other data.
@@ -42,8 +44,10 @@ class RunDirectory {
   std::int64_t skipped_steps() const { return skipped_steps_; }  // recorded with `skipped`, before a kill too
   // `write(folder)` fills the run's folder itself with the finished model.
   void save_model(const std::function<void(const std::string& folder)>& write) const;
-  // `write(folder)` fills checkpoints/step-N, which appears whole; then all but the last `keep` (0: all) are removed.
-  void save_checkpoint(std::int64_t step, std::int64_t keep, const std::function<void(const std::string& folder)>& write);
+  // `write(folder)` fills checkpoints/step-N, which appears whole.
+  void save_checkpoint(std::int64_t step, const std::function<void(const std::string& folder)>& write);
+  // Of the checkpoints after up to `most` steps all but the last `keep` (0: all) are removed.
+  void remove_old_checkpoints(std::int64_t most, std::int64_t keep) const;
 
  private:
   std::string file(const char* name) const;

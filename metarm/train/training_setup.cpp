@@ -103,6 +103,11 @@ const CheckpointConfig& TrainingSetup::config() const {
   return std::visit([](const auto& loaded) -> const CheckpointConfig& { return loaded.config; }, loaded_);
 }
 
+Weights& TrainingSetup::frozen_weights() {
+  if (!lora) fail_internal("frozen_weights: expected adapters, got a model whose weights are all trained");
+  return model_in(loaded_).weights;
+}
+
 std::vector<at::Tensor> TrainingSetup::master_tensors() const {
   std::vector<at::Tensor> tensors;
   for (std::size_t i = 0; i < trainable->master().size(); ++i) tensors.push_back(trainable->master().tensor(i));

@@ -45,6 +45,8 @@ class TrainingSetup {
   const RewardModel& reward_model() const { return std::get<LoadedRewardModel>(loaded_).reward_model; }
   const Model& policy() const { return std::get<LoadedLanguageModel>(loaded_).model; }
   const CheckpointConfig& config() const;
+  // Those under adapters, which nothing moves.
+  Weights& frozen_weights();
 
   at::Device device() const { return device_; }
   at::ScalarType compute_dtype() const { return compute_; }

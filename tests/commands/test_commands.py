@@ -108,6 +108,7 @@ def prepared(tmp_path_factory):
     write_rows(folder / "long_responses.jsonl", [{"prompt": "Count.", "responses": [" 1 2 3 4 5 6 7" * 20, " 7 6 5 4 3 2 1" * 20]}])
     # A weight that float32 cannot hold makes the pair's gradient infinite, wherever the pair stands.
     write_rows(folder / "infinite_first.jsonl", [PAIRS[0] | {"weight": 1e39}, *PAIRS[1:]])
+    write_rows(folder / "infinite_later.jsonl", [row | {"weight": 1e39 if i >= 4 else 1.0} for i, row in enumerate(PAIRS * 5)])
     write_rows(folder / "infinite_last.jsonl", [*PAIRS[:2], PAIRS[2] | {"weight": 1e39}])
     (folder / "empty.jsonl").write_text("")
     (folder / "bad_utf8.jsonl").write_bytes(json.dumps(PAIRS[0]).encode() + b'\n{"prompt": "a", "chosen": "\xff\xfe", "rejected": "b"}\n')

@@ -26,6 +26,10 @@ COMMANDS = {
     "dpo": ["dpo", "--pairs", "pairs.jsonl", "--dtype", "float32", "--lr", "1e-3"],
     "ppo": ["ppo", "--prompts", "pairs.jsonl", "--rm", "rm", "--dtype", "float32", "--lr", "1e-3", "--max-new-tokens", "4", "--responses", "2", "--normalize-rewards",
             "--kl-target", "0.1", "--kl-horizon", "50", "--num-ppo-epochs", "2"],
+    "ppo, critic": ["ppo", "--algorithm", "ppo", "--prompts", "pairs.jsonl", "--rm", "rm", "--dtype", "bfloat16", "--lr", "1e-3", "--critic-lr", "1e-3", "--max-new-tokens", "4", "--responses", "2",
+                    "--num-mini-batches", "2"],
+    "ppo, critic, LoRA": ["ppo", "--algorithm", "ppo", "--prompts", "pairs.jsonl", "--rm", "rm", "--dtype", "float32", "--lr", "1e-3", "--critic-lr", "1e-3", "--max-new-tokens", "4", "--responses",
+                          "2", "--lora-rank", "2"],
     "align, SGD, second order": ["align", "--responses", "groups.jsonl", "--dtype", "float32", "--meta-order", "second", "--optimizer", "sgd", "--lr", "0.01"],
 }
 REWARD_MODEL = ["--model", "rm", "--pairs", "pairs.jsonl"]
@@ -34,8 +38,9 @@ COMMON = ["--batch-size", "2", "--max-steps", "40", "--save-steps", "3", "--thre
 
 
 def weights(run):
+    """Of the finished model, and of a critic beside it."""
     name = "adapter_model.safetensors" if (run / "adapter_model.safetensors").exists() else "model.safetensors"
-    return (run / name).read_bytes()
+    return [(folder / name).read_bytes() for folder in (run, run / "critic") if folder == run or folder.exists()]
 
 
 def kill_after(arguments, folder, done):
@@ -79,6 +84,7 @@ def test_killed_runs_end_the_same(what, tmp_path):
     assert kills >= 3, f"only {kills} kills came in time: the test shows too little"
     run_metarm(*command, "--output", "killed", "--resume", cwd=tmp_path)
     assert weights(killed) == weights(tmp_path / "whole")
+    assert len(weights(killed)) == (2 if "critic" in what else 1)
     steps = [row["step"] for row in read_rows(killed / "metrics.jsonl")]
     assert steps == list(range(1, 41)), "metrics of killed runs are doubled or lost"
     whole = [row["loss"] for row in read_rows(tmp_path / "whole" / "metrics.jsonl")]

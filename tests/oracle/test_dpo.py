@@ -60,24 +60,25 @@ def test_steps(family, own_reference, tmp_path):
     before = {name: weight.detach().clone() for name, weight in policy.weights.items()}
     dpo = Dpo(policy, PolicyReference(other) if own_reference else policy, beta=0.3, smoothing=0.1)
     options = {"reference": tmp_path / "reference"} if own_reference else {}
-    metrics = run_dpo(tmp_path, beta=0.3, label_smoothing=0.1, lr=0.02, max_steps=3, eval_pairs=tmp_path / "held_out.jsonl", **options)
+    lr, steps = 0.1, 2  # steps that are long beside the rounding of float32 weights
+    metrics = run_dpo(tmp_path, beta=0.3, label_smoothing=0.1, lr=lr, max_steps=steps, eval_pairs=tmp_path / "held_out.jsonl", **options)
     pairs = encode(tokenizer, PAIRS)
     rows = [row for row in metrics if "loss" in row]
     for row in rows:
         loss = dpo.loss(pairs, PAIRS)
         rewards = [[side.item() for side in dpo.rewards(pair)] for pair in pairs]
         chosen, rejected = (sum(pair[side] for pair in rewards) / len(pairs) for side in (0, 1))
-        assert row["loss"] == pytest.approx(loss.item(), rel=1e-3)
+        assert row["loss"] == pytest.approx(loss.item(), rel=1e-4)
         assert row["accuracy"] == pytest.approx(sum(c > r for c, r in rewards) / len(pairs)) or row is rows[0]  # the rewards are 0 at first, but for rounding
-        assert [row["chosen_reward"], row["rejected_reward"], row["margin"]] == pytest.approx([chosen, rejected, chosen - rejected], abs=1e-3)
-        assert row["log_ratio"] == pytest.approx((chosen + rejected) / 2 / 0.3, abs=3e-3)
-        policy.sgd_step(policy.gradient(loss), 0.02)
-    assert len(rows) == 3
-    assert_same_steps(saved_weights(tmp_path / "out"), policy, before, tolerance=2e-3)
+        assert [row["chosen_reward"], row["rejected_reward"], row["margin"]] == pytest.approx([chosen, rejected, chosen - rejected], rel=1e-4, abs=2e-5)
+        assert row["log_ratio"] == pytest.approx((chosen + rejected) / 2 / 0.3, rel=1e-4, abs=5e-5)
+        policy.sgd_step(policy.gradient(loss), lr)
+    assert len(rows) == steps
+    assert_same_steps(saved_weights(tmp_path / "out"), policy, before)
     [(chosen, rejected)] = [dpo.rewards(pair) for pair in encode(tokenizer, HELD_OUT)]
     [evaluation] = [row for row in metrics if "eval_loss" in row]
-    assert evaluation["eval_margin"] == pytest.approx((chosen - rejected).item(), abs=1e-3)
-    assert evaluation["eval_loss"] == pytest.approx(-torch.nn.functional.logsigmoid(chosen - rejected).item(), rel=1e-3)
+    assert evaluation["eval_margin"] == pytest.approx((chosen - rejected).item(), rel=1e-4, abs=2e-5)
+    assert evaluation["eval_loss"] == pytest.approx(-torch.nn.functional.logsigmoid(chosen - rejected).item(), rel=1e-4)
 
 
 def test_adapters_are_held_to_their_base(tmp_path):
@@ -115,4 +116,4 @@ def test_several_ranks_end_at_the_same_weights(tmp_path):
         torch.testing.assert_close(saved[1][0][name], tensor, atol=1e-5, rtol=1e-4)
     for one, two in zip(saved[0][1], saved[1][1]):
         for name in ("loss", "margin", "eval_loss", "eval_margin"):
-            assert one.get(name) == pytest.approx(two.get(name), abs=1e-3)
+            assert one.get(name) == pytest.approx(two.get(name), rel=1e-4, abs=2e-5)

@@ -1,15 +1,20 @@
 """Steps of `ppo` equal plain PyTorch on the responses that were drawn; log-probabilities are those of the policy that drew them."""
 
+import copy
+import json
 import math
+import shutil
 
 import pytest
 import torch
 import transformers as hf
 from families import save_checkpoint
 from letters import drawn_ids, save_letters_policy
-from policy_reference import PolicyReference, saved_weights
-from programs import read_rows, run_metarm, write_rows
+from peft import PeftModel
+from policy_reference import CriticReference, PolicyReference, saved_weights
+from programs import read_rows, run_metarm, run_ranks, write_rows
 from reference import assert_same_steps, token_ids
+from safetensors.torch import load_file
 from test_families import forward, make_groups, reference_logits
 
 PROMPTS = ["the inn at a river", "hello", "nine other", "Sing"]
@@ -29,20 +34,20 @@ def test_recorded_log_probs(family, temperature, tmp_path):
             torch.testing.assert_close(torch.tensor(found), expected, atol=1e-4, rtol=1e-4)
 
 
-def run_ppo(folder, *flags, check=True, **options):
+def run_ppo(folder, *flags, check=True, ranks=1, **options):
     write_rows(folder / "prompts.jsonl", [{"prompt": prompt} for prompt in PROMPTS])
     fixed = dict(policy=folder / "policy", rm=folder / "rm", prompts=folder / "prompts.jsonl", output=folder / "out", dtype="float32", shuffle="false", optimizer="sgd", lr_schedule="constant",
                  max_grad_norm=0, batch_size=len(PROMPTS), responses=3, max_new_tokens=MAX_NEW, response_steps=1, threads=1)
     arguments = [part for name, value in (fixed | options).items() for part in ("--" + name.replace("_", "-"), str(value))]
-    result = run_metarm("ppo", *arguments, *flags, "--quiet", check=check)
+    result = run_ranks(ranks, "ppo", *arguments, *flags, "--quiet", check=check)
     return read_rows(folder / "out" / "metrics.jsonl") if check else result
 
 
 class Ppo:
     """The objectives by their definitions, response by response."""
 
-    def __init__(self, policy, reference, temperature, options):
-        self.policy, self.reference, self.temperature, self.options = policy, reference, temperature, options
+    def __init__(self, policy, reference, critic, temperature, options):
+        self.policy, self.reference, self.critic, self.temperature, self.options = policy, reference, critic, temperature, options
         self.frozen = {name: weight.detach().clone() for name, weight in reference.weights.items()}
         self.kl_coef = options["kl_coef"]
 
@@ -58,7 +63,7 @@ class Ppo:
             if clip := self.options.get("reward_clip_range"):
                 row["shaped"] = max(-clip, min(clip, row["shaped"]))
         getattr(self, self.options["algorithm"])(groups)
-        if self.options.get("whiten_advantages"):
+        if self.options.get("whiten_advantages", "true" if self.options["algorithm"] == "ppo" else "false") == "true":
             every = torch.cat([row["advantage"] for row in sum(groups, [])])
             for row in sum(groups, []):
                 row["advantage"] = (row["advantage"] - every.mean()) / (every.var(unbiased=False) + 1e-8).sqrt()
@@ -80,11 +85,36 @@ class Ppo:
             for row, advantage in zip(group, (rewards - rewards.mean()) / (rewards.std() + 1e-4)):
                 row["advantage"] = torch.full_like(row["old"], advantage.item())
 
+    def rewards(self, row):
+        rewards = -self.penalty(row)
+        rewards[-1] += row["shaped"]
+        return rewards
+
     def reinforce(self, groups):
+        gamma = self.options.get("gamma", 1.0)
         for row in sum(groups, []):
-            rewards = -self.penalty(row)
-            rewards[-1] += row["shaped"]
-            row["advantage"] = rewards.flip(0).cumsum(0).flip(0)
+            rewards = self.rewards(row).tolist()
+            row["advantage"] = torch.tensor([sum(gamma ** (s - t) * rewards[s] for s in range(t, len(rewards))) for t in range(len(rewards))], dtype=torch.float64)
+
+    def ppo(self, groups):
+        """The definition of generalized advantages: a sum over all later temporal differences."""
+        gamma, lam = self.options.get("gamma", 1.0), self.options.get("lam", 0.95)
+        for row in sum(groups, []):
+            row["value"] = self.critic.values(self.critic.weights, row["ids"], row["begin"]).detach()
+            after = torch.cat([row["value"][1:], torch.zeros(1, dtype=torch.float64)])
+            d = self.rewards(row) + gamma * after - row["value"]
+            row["advantage"] = torch.stack([sum((gamma * lam) ** (s - t) * d[s] for s in range(t, len(d))) for t in range(len(d))])
+            row["return"] = row["advantage"] + row["value"]
+
+    def value_loss(self, rows):
+        terms, clipped = [], []
+        for row in rows:
+            value = self.critic.values(self.critic.weights, row["ids"], row["begin"])
+            plain, clip = (value - row["return"]) ** 2, self.options.get("cliprange_value", 0.2)
+            near = row["value"] + (value - row["value"]).clamp(-clip, clip)
+            terms.append(torch.maximum(plain, (near - row["return"]) ** 2) / 2)
+            clipped.append((near - row["return"]) ** 2 > plain + 1e-12)
+        return torch.cat(terms).mean(), torch.cat(clipped).double().mean()
 
     def loss(self, rows):
         terms = []
@@ -121,8 +151,11 @@ CASES = {
     "rloo, k3 and shaped rewards": dict(algorithm="rloo", kl_coef=0.3, kl_estimator="k3", missing_eos_penalty=0.5, reward_clip_range=0.4, temperature=0.8),
     "rloo, several updates": dict(algorithm="rloo", kl_coef=0.1, num_ppo_epochs=2, num_mini_batches=2, cliprange=0.05),
     "grpo": dict(algorithm="grpo", kl_coef=0.2, num_ppo_epochs=2),
-    "reinforce": dict(algorithm="reinforce", kl_coef=0.3),
+    "reinforce": dict(algorithm="reinforce", kl_coef=0.3, gamma=0.9),
     "reinforce, k2, whitened": dict(algorithm="reinforce", kl_coef=0.3, kl_estimator="k2", whiten_advantages="true", num_mini_batches=2),
+    "ppo": dict(algorithm="ppo", kl_coef=0.3, gamma=0.9, lam=0.8, entropy_coef=0.1, critic_lr=0.5),
+    "ppo, several updates": dict(algorithm="ppo", kl_coef=0.1, num_ppo_epochs=2, num_mini_batches=2, cliprange=0.05, cliprange_value=0.02, vf_coef=0.5, critic_lr=0.05),
+    "ppo, a critic of its own": dict(algorithm="ppo", kl_coef=0.3, critic="critic", whiten_advantages="false", missing_eos_penalty=0.5, responses=1, critic_lr=0.05),
 }
 
 
@@ -132,22 +165,28 @@ def test_steps(what, tmp_path):
     model, tokenizer = save_letters_policy(tmp_path / "policy")
     rm, rm_tokenizer = save_checkpoint(tmp_path / "rm", "llama", "reward")
     other, _ = save_letters_policy(tmp_path / "reference", seed=3)
-    lr, steps = 0.5, 2
-    metrics = run_ppo(tmp_path, lr=lr, max_steps=steps, reference=tmp_path / "reference", **options)
-    policy = PolicyReference(model)
-    before = {name: weight.detach().clone() for name, weight in policy.weights.items()}
-    ppo = Ppo(policy, PolicyReference(other), options.get("temperature", 1.0), options)
+    own_critic, _ = save_checkpoint(tmp_path / "critic", "qwen2", "reward", seed=5)
+    lr, steps = 0.5 / options.get("num_ppo_epochs", 1), 2  # a policy that is pulled too far draws equal responses
+    given = options | {"critic": tmp_path / "critic"} if "critic" in options else options
+    metrics = run_ppo(tmp_path, lr=lr, max_steps=steps, reference=tmp_path / "reference", **given)
+    policy, critic = PolicyReference(model), CriticReference(copy.deepcopy(own_critic if "critic" in options else rm))
+    before = [{name: weight.detach().clone() for name, weight in trained.weights.items()} for trained in (policy, critic)]
+    ppo = Ppo(policy, PolicyReference(other), critic, options.get("temperature", 1.0), options)
     assert len(metrics) == steps
     for step, figures in enumerate(metrics, 1):
         groups = read_groups(tmp_path, step, tokenizer, rm, rm_tokenizer)
         ppo.begin(groups)
         rows = sum(groups, [])
         kl = sum((row["old"] - row["ref"]).sum().item() for row in rows) / len(rows)
-        assert figures["kl"] == pytest.approx(kl, abs=1e-3)
+        assert figures["kl"] == pytest.approx(kl, rel=1e-4)
         assert figures["reward"] == pytest.approx(sum(row["reward"] for row in rows) / len(rows), abs=1e-4)
         assert figures["response_length"] == pytest.approx(sum(len(row["ids"]) - row["begin"] for row in rows) / len(rows))
         assert figures["ended"] == pytest.approx(sum(row["ended"] for row in rows) / len(rows))
-        losses = []
+        if options["algorithm"] == "ppo":
+            values, returns = (torch.cat([row[name] for row in rows]) for name in ("value", "return"))
+            assert [figures["value"], figures["return"]] == pytest.approx([values.mean().item(), returns.mean().item()], rel=1e-4)
+            assert figures["explained_variance"] == pytest.approx(1 - ((returns - values).var() / returns.var()).item(), rel=1e-4)
+        losses, value_losses = [], []
         parts, passes = options.get("num_mini_batches", 1), options.get("num_ppo_epochs", 1)
         for update in range(parts * passes):
             share = len(groups) // parts
@@ -155,8 +194,21 @@ def test_steps(what, tmp_path):
             loss = ppo.loss(part)
             losses.append(loss.item())
             policy.sgd_step(policy.gradient(loss), lr)
-        assert figures["loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-3)
-    assert_same_steps(saved_weights(tmp_path / "out"), policy, before, tolerance=5e-3)
+            if options["algorithm"] == "ppo":
+                loss, clipped = ppo.value_loss(part)
+                value_losses.append((loss.item(), clipped.item()))
+                critic.sgd_step(critic.gradient(loss * options.get("vf_coef", 0.1)), options["critic_lr"])
+        # Terms of either sign: what is exact to 1e-4 is their size, not that of their mean.
+        size = torch.cat([row["advantage"].abs() for row in rows]).mean().item()
+        assert figures["loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-4 * size + 1e-7)
+        if value_losses:
+            found = [figures["value_loss"], figures["value_clip_share"]]
+            assert found == pytest.approx([sum(column) / len(column) for column in zip(*value_losses)], rel=1e-4, abs=1e-6)
+            assert (found[1] > 0) == (len(value_losses) > 1)
+    assert_same_steps(saved_weights(tmp_path / "out"), policy, before[0])
+    assert (tmp_path / "out/critic").exists() == (options["algorithm"] == "ppo")
+    if options["algorithm"] == "ppo":
+        assert_same_steps(load_file(tmp_path / "out/critic/model.safetensors"), critic, before[1])
 
 
 def test_running_normalisation_and_the_adaptive_coefficient(tmp_path):
@@ -190,7 +242,10 @@ def test_gold_rewards_and_probe_prompts(tmp_path):
     assert probes[0]["eval_reward_difference_variance"] > 0 and probes[0]["eval_gold_accuracy"] == 1
 
 
-@pytest.mark.parametrize("algorithm, more", [("rloo", {}), ("grpo", {}), ("reinforce", {"whiten_advantages": "true"}), ("rloo", {"lora_rank": 4, "lr": 3e-2})])
+ADAPTERS = {"lora_rank": 4, "lr": 3e-2}
+
+
+@pytest.mark.parametrize("algorithm, more", [("rloo", {}), ("grpo", {}), ("reinforce", {"whiten_advantages": "true"}), ("ppo", {}), ("rloo", ADAPTERS), ("ppo", ADAPTERS)])
 def test_rewards_rise(algorithm, more, tmp_path):
     save_letters_policy(tmp_path / "policy")
     save_checkpoint(tmp_path / "rm", "llama", "reward")
@@ -211,12 +266,131 @@ def test_the_policy_that_is_written_is_a_language_model(tmp_path):
     torch.testing.assert_close(ours, reference_logits(model, [9, 8, 7]), atol=1e-4, rtol=1e-4)
 
 
-def test_divergence_ends_the_run_and_keeps_its_checkpoints(tmp_path):
+def load_reward_model(directory):
+    model, loading = hf.AutoModelForSequenceClassification.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    assert not loading["missing_keys"] and not loading["unexpected_keys"] and not loading["mismatched_keys"]
+    return model.eval()
+
+
+def assert_same_reward(model, directory):
+    ids = [9, 8, 7, 60, 61, 300, 12]
+    ours = forward(directory, "rewards", groups=[[ids]], tokens_per_batch=1000)["rewards"][0][0]
+    assert ours == pytest.approx(reference_logits(model, ids).item(), abs=1e-4)
+
+
+LORA = dict(algorithm="ppo", lora_rank=4, optimizer="adamw", lr=1e-2, critic_lr=1e-2, max_steps=2)
+
+
+def test_the_critic_that_is_written_is_a_reward_model(tmp_path):
+    save_letters_policy(tmp_path / "policy")
+    before, _ = save_checkpoint(tmp_path / "rm", "llama", "reward")
+    run_ppo(tmp_path, **LORA | dict(lora_rank=0, save_steps=1))
+    for folder in ("out/critic", "out/checkpoints/step-1/critic"):
+        critic = load_reward_model(tmp_path / folder)
+        assert_same_reward(critic, tmp_path / folder)
+        assert (reference_logits(critic, [9, 8, 7]) - reference_logits(before, [9, 8, 7])).abs().max() > 1e-3
+
+
+def test_adapters_of_policy_and_critic(tmp_path):
+    """PEFT reads both over their bases; merged, they are the same models."""
     save_letters_policy(tmp_path / "policy")
     save_checkpoint(tmp_path / "rm", "llama", "reward")
-    result = run_ppo(tmp_path, check=False, optimizer="adamw", lr=0.05, max_steps=60, max_kl=0.5, kl_coef=0, save_steps=1)
+    run_ppo(tmp_path, **LORA)
+    shutil.move(tmp_path / "out", tmp_path / "adapters")
+    run_ppo(tmp_path, merge_lora="true", **LORA)
+    critic = PeftModel.from_pretrained(load_reward_model(tmp_path / "rm"), tmp_path / "adapters/critic").eval()
+    assert_same_reward(critic, tmp_path / "adapters/critic")
+    assert_same_reward(critic, tmp_path / "out/critic")
+    assert (reference_logits(critic, [9, 8, 7]) - reference_logits(load_reward_model(tmp_path / "rm"), [9, 8, 7])).abs().max() > 1e-3
+    assert (tmp_path / "adapters/adapter_model.safetensors").exists() and (tmp_path / "out/model.safetensors").exists()
+
+
+def test_a_critic_over_an_adapter_is_written_whole(tmp_path):
+    """PEFT has no adapters over adapters. The reward model's own adapter is in the critic, and the policy's is none of its business."""
+    save_letters_policy(tmp_path / "policy")
+    save_checkpoint(tmp_path / "base", "llama", "reward")
+    write_rows(tmp_path / "pairs.jsonl", [{"prompt": "hello", "chosen": "bcd", "rejected": "fg"}])
+    run_metarm("train", "--model", tmp_path / "base", "--pairs", tmp_path / "pairs.jsonl", "--output", tmp_path / "rm", "--lora-rank", 2, "--lr", 0.01, "--max-steps", 3, "--quiet")
+    run_ppo(tmp_path, **LORA | dict(critic_lr=0))
+    rm = PeftModel.from_pretrained(load_reward_model(tmp_path / "base"), tmp_path / "rm").eval()
+    assert (tmp_path / "out/adapter_model.safetensors").exists()
+    assert reference_logits(load_reward_model(tmp_path / "out/critic"), [9, 8, 7]).item() == pytest.approx(reference_logits(rm, [9, 8, 7]).item(), abs=1e-4)
+
+
+def test_a_critic_of_other_tokens(tmp_path):
+    """A reward model may have a tokenizer of its own, a critic may not."""
+    save_letters_policy(tmp_path / "policy")
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    tokenizer = json.loads((tmp_path / "rm/tokenizer.json").read_text())
+    vocab = tokenizer["model"]["vocab"]
+    vocab["b"], vocab["c"] = vocab["c"], vocab["b"]
+    (tmp_path / "rm/tokenizer.json").write_text(json.dumps(tokenizer))
+    result = run_ppo(tmp_path, check=False, algorithm="ppo", max_steps=1)
     assert result.returncode == 2 and result.stderr.count("\n") == 1
-    assert "expected a KL of up to --max-kl 0.5 a response, got" in result.stderr
-    last = len(read_rows(tmp_path / "out/metrics.jsonl"))
-    assert (tmp_path / f"out/checkpoints/step-{last}/model.safetensors").exists()
+    assert "expected a critic of the policy's tokens, got c for b as token" in result.stderr
+    assert not (tmp_path / "out").exists()
+    run_ppo(tmp_path, algorithm="rloo", max_steps=1)
+
+
+RANK_CASES = {
+    "rloo": dict(algorithm="rloo"),
+    "grpo, mini-batches": dict(algorithm="grpo", num_ppo_epochs=2, num_mini_batches=2),
+    "ppo": dict(algorithm="ppo", num_mini_batches=2, critic_lr=0.05),
+    "ppo, fewer prompts than ranks": dict(algorithm="ppo", critic_lr=0.05, batch_size=1),
+}
+
+
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is not installed: runs of several ranks are not tested")
+@pytest.mark.parametrize("what", RANK_CASES)
+def test_several_ranks_end_at_the_same_weights(what, tmp_path):
+    """The responses are the same to the last token, the weights up to rounding."""
+    save_letters_policy(tmp_path / "policy")
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    save_checkpoint(tmp_path / "gold", "llama", "reward", seed=2)
+    runs = []
+    for ranks in (1, 2):
+        folder = tmp_path / "out"
+        metrics = run_ppo(tmp_path, lr=0.5, max_steps=3, ranks=ranks, gold_rm=tmp_path / "gold", probe_prompts=tmp_path / "prompts.jsonl", **RANK_CASES[what])
+        weights = [load_file(path) for path in sorted(folder.rglob("model.safetensors"))]
+        runs.append((weights, metrics, [read_rows(folder / f"responses/step-{step}.jsonl") for step in (1, 2, 3)]))
+        shutil.rmtree(folder)
+    (weights, metrics, responses), (other_weights, other_metrics, other_responses) = runs
+    assert len(weights) == len(other_weights) == (2 if "ppo" in what else 1)
+    for of_model, of_other in zip(weights, other_weights):
+        for name, tensor in of_model.items():
+            torch.testing.assert_close(of_other[name], tensor, atol=1e-5, rtol=1e-4)
+    for rows, other_rows in zip(responses, other_responses):
+        assert [row["responses"] for row in rows] == [row["responses"] for row in other_rows]
+    # Where a response is drawn twice, rounding decides which of the two has the higher gold reward.
+    ignored = {"time_s", "responses_per_s", "tokens_per_s", "peak_memory_bytes", "gold_accuracy", "eval_gold_accuracy"}
+    for row, other in zip(metrics, other_metrics, strict=True):
+        assert row.keys() - ignored == other.keys() - ignored
+        for name in row.keys() - ignored:
+            assert row[name] == pytest.approx(other[name], rel=1e-3, abs=1e-4), name
+
+
+def test_divergence_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
+    """The KL of a checkpoint shows in the step after it: the one before it is still there, although one is to be kept, and is named."""
+    save_letters_policy(tmp_path / "policy")
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    result = run_ppo(tmp_path, check=False, optimizer="adamw", lr=5e-4, max_steps=60, max_kl=1.5, kl_coef=0, save_steps=1, save_total_limit=1)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "expected a KL of up to --max-kl 1.5 a response, got" in result.stderr
+    rows = read_rows(tmp_path / "out/metrics.jsonl")
+    last = len(rows)
+    assert last > 1 and all(row["kl"] <= 1.5 for row in rows)
+    good = tmp_path / f"out/checkpoints/step-{last - 1}"
+    assert f"the last good checkpoint is {good}" in result.stderr
+    assert (good / "model.safetensors").exists()
+    assert {path.name for path in good.parent.iterdir()} == {f"step-{last - 1}", f"step-{last}"}
     assert not (tmp_path / "out/config.json").exists()
+
+
+def test_weights_that_overflow_end_the_run(tmp_path):
+    """Those of the first step are beyond use, and so is its checkpoint: none is called good."""
+    save_letters_policy(tmp_path / "policy")
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    result = run_ppo(tmp_path, check=False, lr=1e30, save_steps=1, max_steps=30)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "expected finite logits, got NaN" in result.stderr and "good checkpoint" not in result.stderr
+    assert len(read_rows(tmp_path / "out/metrics.jsonl")) == 1

@@ -33,3 +33,14 @@ class PolicyReference(Reference):
         """Mean over all response tokens, and the mean entropy."""
         parts = [self.token_log_probs(weights, *response) for response in responses]
         return -torch.cat([p[0] for p in parts]).mean(), torch.cat([p[1] for p in parts]).mean()
+
+
+class CriticReference(Reference):
+    """A transformers reward model in float64 whose head is read at every token."""
+
+    def values(self, weights, ids, begin):
+        """What it says before each of ids[begin:]."""
+        prefix = self.model.base_model_prefix + "."
+        inner = {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
+        hidden = torch.func.functional_call(self.model.base_model, inner, (torch.tensor([ids]),)).last_hidden_state
+        return hidden[0, begin - 1 : -1] @ weights["score.weight"][0]

@@ -54,7 +54,7 @@ TEST(RunDirectory, ResumingDropsWhatCameAfterTheCheckpoint) {
     RunDirectory run(folder / "run", "train", list_fields(RunOptions{}), false);
     run.begin_at(0);
     for (std::int64_t step = 1; step <= 3; ++step) run.record(step, {{"loss", 1.0}});
-    run.save_checkpoint(3, 1, fill);
+    run.save_checkpoint(3, fill);
     for (std::int64_t step = 4; step <= 6; ++step) run.record(step, {{"loss", 1.0}});
   }
   RunDirectory resumed(folder / "run", "train", list_fields(RunOptions{.threads = 8, .resume = true}), true);
@@ -154,18 +154,24 @@ TEST(RunDirectory, KeepsTheLastCheckpoints) {
   TemporaryFolder folder;
   RunDirectory run(folder / "run", "train", list_fields(RunOptions{}), false);
   run.begin_at(0);
-  for (const std::int64_t step : {9, 10, 11}) run.save_checkpoint(step, 2, fill);
+  for (const std::int64_t step : {8, 9, 10, 11}) run.save_checkpoint(step, fill);
+  run.remove_old_checkpoints(10, 2);
   EXPECT_EQ(run.last_checkpoint(), 11);
-  EXPECT_FALSE(fs::exists(run.checkpoint_path(9)));
-  EXPECT_TRUE(fs::exists(run.checkpoint_path(10)));
+  EXPECT_EQ(run.last_checkpoint(10), 10);
+  EXPECT_EQ(run.last_checkpoint(8), std::nullopt);
+  EXPECT_TRUE(fs::exists(run.checkpoint_path(9)));
+  run.remove_old_checkpoints(11, 0);
+  EXPECT_TRUE(fs::exists(run.checkpoint_path(9)));
+  run.remove_old_checkpoints(11, 1);
+  EXPECT_EQ(run.last_checkpoint(10), std::nullopt);
 }
 
 TEST(RunDirectory, AFailedCheckpointLeavesTheLastOne) {
   TemporaryFolder folder;
   RunDirectory run(folder / "run", "train", list_fields(RunOptions{}), false);
   run.begin_at(0);
-  run.save_checkpoint(1, 1, fill);
-  EXPECT_THROW(run.save_checkpoint(2, 1, [](const std::string&) { fail_io("disk full"); }), Error);
+  run.save_checkpoint(1, fill);
+  EXPECT_THROW(run.save_checkpoint(2, [](const std::string&) { fail_io("disk full"); }), Error);
   EXPECT_EQ(run.last_checkpoint(), 1);
 }
 
