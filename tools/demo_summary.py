@@ -2,6 +2,7 @@
 
 import json
 import sys
+import textwrap
 from pathlib import Path
 
 
@@ -42,7 +43,9 @@ def table(rows):
 
 
 def moved(before, after):
-    return f"{'rose' if after > before else 'fell' if after < before else 'stayed'} from {shown(before)} to {shown(after)}"
+    if shown(before) == shown(after):
+        return f"stayed at {shown(after)}"
+    return f"{'rose' if after > before else 'fell'} from {shown(before)} to {shown(after)}"
 
 
 def sentences(start, rounds):
@@ -67,7 +70,7 @@ def main():
     rounds = sorted((Round(path) for path in folder.glob("round-*")), key=lambda one: one.number)
     head = ["", "accuracy, 95 % interval", "reward differences: as trained -> aligned", "near ties", "proxy reward: initial -> new policy", "KL"]
     print(table([head, ["as trained", with_interval(start, "eval_accuracy"), "", "", "", ""], *(one.row() for one in rounds)]) + "\n")
-    print("\n".join(sentences(start, rounds)))
+    print("\n".join(textwrap.fill(sentence, width=120) for sentence in sentences(start, rounds)))
 
 
 if __name__ == "__main__":

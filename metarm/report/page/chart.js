@@ -216,8 +216,9 @@ function axisOptions(chart) {
 }
 
 function plotOptions(chart, layout, size, shown, onCursor) {
-  const pad = chart.pad ?? 0;
-  const xRange = (_, low, high) => chart.xRange ?? (low === high ? [low - 1, high + 1] : [low - pad, high + pad]);
+  const pad = chart.pad ?? 0,
+    alone = chart.whole ? 0.5 : 1; // beside a single point: no other whole number
+  const xRange = (_, low, high) => chart.xRange ?? (low === high ? [low - alone, high + alone] : [low - pad, high + pad]);
   return {
     ...size,
     padding: [10, 12, 0, 2],
