@@ -17,9 +17,10 @@ ALLOWED = {
     "meta": "base text data model objectives eval train",
     "rl": "base text data model objectives eval train",
     "rounds": "base",
+    "serve": "base data eval",
     "cli": "base text data remote report rounds model objectives eval train meta rl",
 }
-WITHOUT_TORCH = {"base", "text", "data", "remote", "report", "rounds"}
+WITHOUT_TORCH = {"base", "text", "data", "remote", "report", "rounds", "serve"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 
