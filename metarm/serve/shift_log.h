@@ -38,7 +38,7 @@ struct ScoredResponse {
 
 struct ShiftLogOptions {
   std::string path;
-  StoreLimits limits;
+  StoreLimits limits = {};
   bool redact = false;      // hashes and rewards without texts
   double rows_per_s = 200;  // kept on average, at most
   double burst_s = 60;      // how long a pause may be saved up for a burst
