@@ -159,7 +159,7 @@ AccuracyChange accuracy_change(std::span<const PairRewards> served, std::span<co
   return result;
 }
 
-GuardDecision decide(const GuardMeasures& measures, const GuardLimits& limits) {
+GuardDecision decide_admission(const GuardMeasures& measures, const GuardLimits& limits) {
   check_rows(measures);
   GuardDecision decision;
   Verdict verdict(decision);

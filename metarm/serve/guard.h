@@ -70,6 +70,6 @@ struct GuardDecision {
 // Admitted where every reward is a finite number; the candidate's deviation on the pairs is within `max_rescale` of the served one;
 // accuracy has not fallen by more than the margin, with confidence; and discrimination has not fallen significantly. Rewards that are not
 // finite, or all alike, end the checks. Input error for no pairs; internal error for rows that do not match, or groups of one.
-GuardDecision decide(const GuardMeasures& measures, const GuardLimits& limits);
+GuardDecision decide_admission(const GuardMeasures& measures, const GuardLimits& limits);
 
 }  // namespace metarm

@@ -87,7 +87,7 @@ Case sound() {
 }
 
 std::string objection(const Case& judged) {
-  const GuardDecision decision = decide(judged.measures, judged.limits);
+  const GuardDecision decision = decide_admission(judged.measures, judged.limits);
   std::string found;
   for (const std::string& reason : decision.reasons)
     if (reason.starts_with("rejected: ")) found += reason;
@@ -97,7 +97,7 @@ std::string objection(const Case& judged) {
 
 TEST(Guard, AdmitsTheSameModelOnAnotherScaleAndMapsItBack) {
   const Case same = sound();
-  const GuardDecision decision = decide(same.measures, same.limits);
+  const GuardDecision decision = decide_admission(same.measures, same.limits);
   EXPECT_TRUE(decision.admitted);
   EXPECT_EQ(decision.reasons.size(), 3U);
   EXPECT_NEAR(decision.map.scale, 1.0 / 3, 1e-6);
@@ -162,13 +162,13 @@ TEST(Guard, RejectsRewardsThatAreNoneOrOffScale) {
 }
 
 TEST(Guard, NeedsPairsAndRowsThatMatch) {
-  EXPECT_THROW(decide({}, {}), Error);
+  EXPECT_THROW(decide_admission({}, {}), Error);
   Case other = sound();
   other.measures.candidate_pairs.pop_back();
-  EXPECT_THROW(decide(other.measures, {}), Error);
+  EXPECT_THROW(decide_admission(other.measures, {}), Error);
   Case single = sound();
   single.measures.served_groups[0] = single.measures.candidate_groups[0] = {1};
-  EXPECT_THROW(decide(single.measures, {}), Error);
+  EXPECT_THROW(decide_admission(single.measures, {}), Error);
 }
 
 }  // namespace
