@@ -8,6 +8,7 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
 find_package(OpenSSL REQUIRED)
+find_package(SQLite3 REQUIRED)
 # A training allocates activations of ever new sizes; the C library's allocator keeps the gaps between them, up to twice the memory.
 pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
 

@@ -18,10 +18,11 @@ ALLOWED = {
     "rl": "base text data model objectives eval train",
     "rounds": "base",
     "http": "base text data",
+    "shift": "base data eval",
     "serve": "base text data http model",
     "cli": "base text data remote http report rounds model objectives eval train meta rl serve",
 }
-WITHOUT_TORCH = {"base", "text", "data", "remote", "http", "report", "rounds"}
+WITHOUT_TORCH = {"base", "text", "data", "remote", "http", "report", "rounds", "shift"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 

@@ -3,7 +3,7 @@
 PYTHON=.venv/bin/python
 TORCH_VERSION=2.13.0
 BUILD_PACKAGES=(g++ cmake ninja-build ccache pkg-config python3-venv nlohmann-json3-dev libfmt-dev 
-  libtomlplusplus-dev libpcre2-dev libicu-dev zlib1g-dev libcurl4-openssl-dev libcpp-httplib-dev libssl-dev libjemalloc-dev
+  libtomlplusplus-dev libpcre2-dev libicu-dev zlib1g-dev libcurl4-openssl-dev libcpp-httplib-dev libssl-dev libsqlite3-dev libjemalloc-dev
   libopenmpi-dev openmpi-bin)
 TEST_PACKAGES=(libgtest-dev)
 BROWSER_PACKAGES=(chromium fonts-dejavu-core)
