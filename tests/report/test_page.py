@@ -4,6 +4,7 @@ import json
 
 import pytest
 from programs import run_metarm, write_rows
+from run_folders import write_rounds
 
 HOSTILE = [
     "</script><script>window.hurt = 1</script>",
@@ -119,15 +120,22 @@ COLOURED_ROWS = """((chart, name) => {
   const rows = Array.from({ length: height }, (_, y) => [y / height, Array.from({ length: width }, (_, x) => near(4 * (y * width + x))).filter(Boolean).length]);
   return rows.filter(([, pixels]) => pixels > 0);
 })"""
-# From here on, `ticks` has what each chart's y axis says, by place: texts that are drawn right-aligned.
-WATCH_TICKS = """(() => {
+# From here on, `ticks` has what each chart's axis says, by place: texts that are drawn right-aligned along y, in the middle along x.
+WATCH_TICKS = """((align, along) => {
   window.ticks = {};
   const fill = CanvasRenderingContext2D.prototype.fillText;
   CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
-    if (this.textAlign === "right") (ticks[this.canvas.closest("[data-chart]").dataset.chart] ??= {})[y] = text;
+    if (this.textAlign === align) (ticks[this.canvas.closest("[data-chart]").dataset.chart] ??= {})[{ x, y }[along]] = text;
     return fill.call(this, text, x, y);
   };
-})()"""
+})"""
+
+
+def ticks_of(browser, align, along):
+    browser.evaluate(f"{WATCH_TICKS}('{align}', '{along}')")
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])  # which draws all anew
+    browser.settle()
+    return browser.evaluate("ticks")
 
 
 def test_figures_that_stand_still(browser, tmp_path):
@@ -143,13 +151,17 @@ def test_figures_that_stand_still(browser, tmp_path):
         heights = [height for height, _ in coloured]
         assert max(pixels for _, pixels in coloured) > 150, chart  # a line, not markers alone
         assert 0.3 < min(heights) and max(heights) < 0.6 and max(heights) - min(heights) < 0.06, (chart, heights)
-    browser.evaluate(WATCH_TICKS)
-    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])  # which draws all anew
-    browser.settle()
-    ticks = browser.evaluate("ticks")
+    ticks = ticks_of(browser, "right", "y")
     assert set(ticks) == set(rows[0]) - {"step"}
     for chart, texts in ticks.items():
         assert len(set(texts.values())) == len(texts) >= 2, (chart, texts)
+
+
+def test_a_single_round_stands_alone(browser, tmp_path):
+    write_rounds(tmp_path / "study", rounds=2, groups=1)
+    run_metarm("report", tmp_path / "study", "--output", tmp_path / "page.html")
+    browser.open(tmp_path / "page.html")
+    assert list(ticks_of(browser, "center", "x")["near-ties"].values()) == ["1"]
 
 
 def focused(browser, what):

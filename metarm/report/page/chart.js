@@ -217,8 +217,8 @@ function axisOptions(chart) {
 
 function plotOptions(chart, layout, size, shown, onCursor) {
   const pad = chart.pad ?? 0,
-    alone = chart.whole ? 0.5 : 1; // beside a single point: no other whole number
-  const xRange = (_, low, high) => chart.xRange ?? (low === high ? [low - alone, high + alone] : [low - pad, high + pad]);
+    alone = layout.x.length === 1 ? layout.x[0] : null; // beside which there is no other round or step
+  const xRange = (_, low, high) => chart.xRange ?? (alone === null ? [low - pad, high + pad] : [alone - 0.5, alone + 0.5]);
   return {
     ...size,
     padding: [10, 12, 0, 2],
