@@ -158,7 +158,6 @@ TEST_F(RmVersionsTest, AKillNeverLeavesAHalfVersionCurrent) {
     const RmVersions versions(place);
     const std::int64_t current = versions.current() ? versions.current()->number : 0;
     ASSERT_GE(current, said) << "what was made current is not";
-    ASSERT_LE(current, said + 1);
     for (const RmVersion& version : versions.all())
       for (const char* name : {"/config.json", "/model.safetensors", "/sub/more"})
         ASSERT_EQ(read_file(version.checkpoint + name), fmt::format("{}", version.number));
