@@ -123,11 +123,13 @@ void judge_discrimination(GuardDecision& decision, const GuardLimits& limits, Ve
 RewardScale reward_scale(std::span<const PairRewards> pairs) {
   const double n = 2 * static_cast<double>(pairs.size());
   RewardScale scale;
-  for (const PairRewards& pair : pairs) scale.mean += (static_cast<double>(pair.chosen) + pair.rejected) / n;
+  for (const PairRewards& pair : pairs) scale.mean += static_cast<double>(pair.chosen) + pair.rejected;
+  if (pairs.empty()) return scale;
+  scale.mean /= n;
   double squares = 0;
   for (const PairRewards& pair : pairs)
     for (const float reward : {pair.chosen, pair.rejected}) squares += (reward - scale.mean) * (reward - scale.mean);
-  scale.deviation = pairs.empty() ? 0 : std::sqrt(squares / n);
+  scale.deviation = std::sqrt(squares / n);
   return scale;
 }
 

@@ -1,5 +1,5 @@
-// Which of the scored responses are kept when they come faster than the log may take them: all of a prompt's or none, so that groups stay
-// whole.
+// Which of the scored responses are kept when they come faster than the log may take them: nearly always all of a
+// prompt's or none, so that groups stay whole.
 #pragma once
 
 #include <cstdint>

@@ -25,11 +25,11 @@ TEST(PromptSampler, HoldsTheRateUnderASteadyExcess) {
 }
 
 TEST(PromptSampler, KeepsGroupsWhole) {
-  PromptSampler sampler(10, 60, 1);
+  PromptSampler sampler(200, 60, 1);
   std::map<int, int> kept;  // of the eight of each prompt
-  for (int n = 0; n < 160'000; ++n) {
-    const int count = sampler.keep(static_cast<std::uint64_t>(n / 8), 1e9 + n * 0.01);
-    if (n >= 40'000) kept[n / 8] += count;
+  for (int n = 0; n < 400'000; ++n) {
+    const int count = sampler.keep(static_cast<std::uint64_t>(n / 8), 1e9 + n * 0.0005);
+    if (n >= 100'000) kept[n / 8] += count;
   }
   int whole = 0, torn = 0;
   for (const auto& [prompt, count] : kept) {
