@@ -83,7 +83,7 @@ def test_they_say_what_the_paper_states(name):
     assert stages["responses"]["responses"] == 5
     stated = {"lr": 5e-6, "meta_lr": 5e-6, "batch_size": 16, "meta_batch_size": 16, "epochs": 1, "meta_scale": "absolute", "meta_order": "first"}
     assert stages["rm"].items() >= stated.items()
-    assert stages["policy"].items() >= {"lr": 5e-7, "responses": 16, "temperature": 0.8, "top_p": 0.9, "kl_coef": 0.05, "max_steps": 2000, "max_new_tokens": 512}.items()
+    assert stages["policy"].items() >= {"algorithm": "ppo", "lr": 5e-7, "critic_lr": 1.5e-6, "lam": 0.95, "gamma": 1.0, "responses": 16, "temperature": 0.8, "top_p": 0.9, "kl_coef": 0.05, "max_steps": 2000, "max_new_tokens": 512}.items()
     sft, rm = (tomllib.loads((PAPER / f"hh/{file}.toml").read_text()) for file in ("sft", "rm"))
     assert sft["lr"] == 2e-5 and sft["warmup_ratio"] * sft["epochs"] == pytest.approx(0.3) and sft["batch_size"] == 32
     assert rm["lr"] == 5e-6 and rm["epochs"] == 1 and rm["batch_size"] == 16
