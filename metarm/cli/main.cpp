@@ -1,5 +1,4 @@
 // metarm COMMAND [--config FILE.toml] [flags]: dispatch, and the one place where exceptions become messages and exit codes.
-#include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,7 +7,6 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
-#include <new>
 #include <string>
 #include <thread>
 #include <vector>
@@ -18,6 +16,7 @@
 #include "metarm/cli/command.h"
 #include "metarm/cli/interrupts.h"
 #include "metarm/cli/launch.h"
+#include "metarm/model/torch_errors.h"
 
 // What jemalloc reads when the program starts. A step frees and takes the same gigabytes as the one before: large blocks are kept like all
 // others, and what is not used for ten seconds stays mapped until the system wants it. Without, a sixth of a training goes into page
@@ -92,19 +91,12 @@ int report(const Process& process, ErrorKind kind, std::string message) {
 
 int guarded(const std::vector<std::string>& arguments, Process& process) {
   try {
-    process.ranks = join_ranks(process.launch);
-    return dispatch(arguments, *process.ranks);
+    return with_torch_errors([&] {
+      process.ranks = join_ranks(process.launch);
+      return dispatch(arguments, *process.ranks);
+    });
   } catch (const Error& error) {
     return report(process, error.kind(), error.what());
-  } catch (const c10::OutOfMemoryError& error) {
-    return report(process, ErrorKind::io, fmt::format("out of GPU memory; lower --tokens-per-batch ({})", error.what_without_backtrace()));
-  } catch (const c10::Error& error) {
-    const std::string what = error.what_without_backtrace();
-    if (what.find("DefaultCPUAllocator") != std::string::npos)
-      return report(process, ErrorKind::io, "out of memory; lower --tokens-per-batch");
-    return report(process, ErrorKind::internal, what);
-  } catch (const std::bad_alloc&) {
-    return report(process, ErrorKind::io, "out of memory; lower --tokens-per-batch");
   } catch (const std::filesystem::filesystem_error& error) {
     return report(process, ErrorKind::io, error.what());
   } catch (const std::exception& error) {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "metarm/base/error.h"
+#include "metarm/base/wall_clock.h"
 #include "metarm/http/protocol_parts.h"
 #include "metarm/http/protocols.h"
 
@@ -29,7 +30,7 @@ Json usage(const Scores& scores) {
 }
 
 Json vllm_list(const char* prefix, const Json& body, const Scores& scores, Json data) {
-  return {{"id", make_id(prefix, body)}, {"object", "list"},        {"created", now_s()},
+  return {{"id", make_id(prefix, body)}, {"object", "list"},        {"created", static_cast<std::int64_t>(seconds_since_1970())},
           {"model", scores.model},       {"data", std::move(data)}, {"usage", usage(scores)}};
 }
 

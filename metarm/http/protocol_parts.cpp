@@ -36,10 +36,6 @@ ScoreItem pair_item(const Json& prompt, const Json& response, std::string where)
   return {parse_content(prompt, "prompt", where), parse_content(response, "response", where), TextForm::response, std::move(where)};
 }
 
-std::int64_t now_s() {
-  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
 std::string make_id(const char* prefix, const Json& body) {
   if (body.contains("request_id") && body["request_id"].is_string())
     return fmt::format("{}-{}", prefix, body["request_id"].get<std::string>());

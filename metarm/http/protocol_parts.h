@@ -21,7 +21,6 @@ std::vector<ScoreItem> text_items(const Json& input, TextForm form, const std::s
 // A prompt with one response to it, or several.
 ScoreItem pair_item(const Json& prompt, const Json& response, std::string where);
 
-std::int64_t now_s();                                       // since 1970
 std::string make_id(const char* prefix, const Json& body);  // `prefix-` and the body's request_id, or one of its own
 
 // The indices of `scores`, the highest first; equal ones in their order.

@@ -1,6 +1,5 @@
 #include "metarm/http/reward_routes.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <cmath>
@@ -8,6 +7,7 @@
 #include <utility>
 
 #include "metarm/base/error.h"
+#include "metarm/base/wall_clock.h"
 #include "metarm/http/protocols.h"
 
 namespace metarm {
@@ -22,8 +22,7 @@ enum class Dialect { common, vllm, tei };  // of errors
 
 // The next version of a model, in SGLang's form.
 Json answer_load(const Json& body, Scoring& scoring) {
-  const std::string model = body.contains("model") && body["model"].is_string() ? body["model"].get<std::string>() : "";
-  const std::string version = scoring.service().load_version(model, body["model_path"].get<std::string>());
+  const std::string version = scoring.service().load_version(requested_model(body), body["model_path"].get<std::string>());
   return {{"success", true}, {"message", "loaded"}, {"version", version}};
 }
 
@@ -105,8 +104,6 @@ HttpResponse with_retry(HttpResponse response, double after_s) {
   if (after_s > 0) response.headers.emplace_back("Retry-After", fmt::format("{}", static_cast<std::int64_t>(std::ceil(after_s))));
   return response;
 }
-
-std::string utc_now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
 
 }  // namespace
 

@@ -9,14 +9,18 @@
 
 namespace metarm {
 
+std::string requested_model(const Json& body) {
+  const auto found = body.find("model");
+  return found != body.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 std::int64_t Scores::total_tokens() const { return std::accumulate(tokens.begin(), tokens.end(), std::int64_t{0}); }
 
 Scores Scoring::score_any(const Json& body, std::vector<ScoreItem> items) {
   const auto rows = static_cast<std::int64_t>(items.size());
   if (rows > max_rows_)
     throw Refusal(413, fmt::format("body: expected at most {} texts, got {}; send them in several requests", max_rows_, rows));
-  const std::string model = body.contains("model") && body["model"].is_string() ? body["model"].get<std::string>() : "";
-  reply_ = service_.score({model, std::move(items), deadline_, abandoned_});
+  reply_ = service_.score({requested_model(body), std::move(items), deadline_, abandoned_});
   switch (reply_.outcome) {
     case ScoreOutcome::scored: break;
     case ScoreOutcome::full: throw Refusal(429, "the queue is full; try again later", reply_.retry_after_s);

@@ -24,6 +24,8 @@ class Refusal : public std::runtime_error {
   double retry_after_s_;
 };
 
+std::string requested_model(const Json& body);  // its field `model`; empty: none, the first one served
+
 struct Scores {
   std::string model;
   std::vector<std::optional<float>> rewards;

@@ -1,42 +1,20 @@
 #include "metarm/serve/model_version.h"
 
-#include <c10/util/Exception.h>
-
-#include <chrono>
 #include <cmath>
-#include <new>
 
 #include "metarm/base/error.h"
+#include "metarm/base/wall_clock.h"
+#include "metarm/model/torch_errors.h"
 #include "metarm/serve/checkpoint_digest.h"
 
 namespace metarm {
 
 namespace {
 
-std::int64_t seconds_since_1970() {
-  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
 void check_ids(const TokenIds& ids, std::int64_t vocab_size, const std::string& where) {
   if (ids.empty()) fail_input("{}: expected some tokens, got none", where);
   for (const TokenId id : ids)
     if (id < 0 || id >= vocab_size) fail_input("{}: expected token ids below {}, got {}", where, vocab_size, id);
-}
-
-// torch's exceptions and the allocator's, in metarm's terms.
-template <class Body>
-auto with_torch_errors(Body&& body) {
-  try {
-    return body();
-  } catch (const c10::OutOfMemoryError& error) {
-    fail_io("out of GPU memory; lower --tokens-per-batch ({})", error.what_without_backtrace());
-  } catch (const c10::Error& error) {
-    const std::string what = error.what_without_backtrace();
-    if (what.find("DefaultCPUAllocator") != std::string::npos) fail_io("out of memory; lower --tokens-per-batch");
-    fail_internal("{}", what);
-  } catch (const std::bad_alloc&) {
-    fail_io("out of memory; lower --tokens-per-batch");
-  }
 }
 
 }  // namespace
@@ -45,7 +23,7 @@ ModelVersion::ModelVersion(const std::string& directory, const ScoringOptions& s
     : opened_(open_reward_model(directory, scoring, common, log)),
       tokens_per_batch_(scoring.tokens_per_batch),
       id_(digest_checkpoint(directory)),
-      loaded_at_s_(seconds_since_1970()) {}
+      loaded_at_s_(static_cast<std::int64_t>(seconds_since_1970())) {}
 
 std::optional<TokenIds> ModelVersion::tokens(const ScoreItem& item) const {
   Encoder encoder = opened_.encoder();

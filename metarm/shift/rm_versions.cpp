@@ -1,19 +1,19 @@
 #include "metarm/shift/rm_versions.h"
 
 #include <fcntl.h>
-#include <fmt/chrono.h>
+#include <fmt/format.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <filesystem>
 #include <utility>
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
+#include "metarm/base/wall_clock.h"
 
 namespace metarm {
 
@@ -127,7 +127,7 @@ RmVersion RmVersions::version(std::int64_t number) const {
 
 void RmVersions::number_and_date(RmVersion& version) const {
   version.number = versions_.empty() ? 1 : versions_.back().number + 1;
-  version.created = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+  version.created = utc_now();
 }
 
 RmVersion RmVersions::add_outside(RmVersion version) {

@@ -5,7 +5,8 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
+
+#include "metarm/base/wall_clock.h"
 
 namespace metarm {
 
@@ -19,8 +20,6 @@ std::string random_salt() {
   if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) fail_internal("shift log: the system gives no random bytes");
   return std::string(bytes.begin(), bytes.end());
 }
-
-double seconds_now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
 
@@ -135,7 +134,7 @@ void ShiftStore::insert(const StoredResponse& row) {
 
 std::int64_t ShiftStore::remove_beyond_limits(std::int64_t rows) {
   std::int64_t left = rows;
-  statements_->remove_older.bind(1, seconds_now() - limits_.age_s);
+  statements_->remove_older.bind(1, seconds_since_1970() - limits_.age_s);
   statements_->remove_older.run();
   left -= database_.changes();
   const auto remove = [&](std::int64_t count) {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -14,6 +13,7 @@
 #include <utility>
 
 #include "metarm/base/error.h"
+#include "metarm/base/wall_clock.h"
 
 namespace metarm {
 
@@ -23,8 +23,6 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kStepPrefix = "step-";
 const std::set<std::string> kFreeOptions = {"output", "resume", "threads", "quiet", "json", "save_steps", "save_total_limit"};
-
-double seconds_now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 // Keys and values of a resolved config.toml: one a line, as to_toml writes them.
 std::map<std::string, std::string> parse_resolved(const std::string& toml) {
@@ -165,7 +163,7 @@ void RunDirectory::take_row(const Json& row) {
 void RunDirectory::record(std::int64_t step, Json metrics) {
   if (!writes_) return;
   metrics["step"] = step;
-  metrics["time_s"] = seconds_now();
+  metrics["time_s"] = seconds_since_1970();
   append_line(file("metrics.jsonl"), metrics.dump());
   take_row(metrics);
 }

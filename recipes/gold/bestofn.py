@@ -72,6 +72,12 @@ def deviation(pairs):
     return (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
 
 
+def pair_figures(work, folder):
+    """Of the held-out pairs, by the reward model whose scores are in `folder`."""
+    pairs = read_rows(work.path(f"{folder}/{LAST}.jsonl"))
+    return {"accuracy_pairs": sum(row["chosen_reward"] > row["rejected_reward"] for row in pairs) / len(pairs), "reward_deviation": deviation(pairs)}
+
+
 def mean_difference(scores):
     """Mean absolute difference of two responses to one prompt."""
     total = pairs = 0
@@ -84,9 +90,8 @@ def mean_difference(scores):
 
 def measure_round(work, seed, folder, before, labelled):
     """Figures of the reward model whose scores are in `folder`; `before`: the folder of the one that the policy was chosen by."""
-    held_out = read_rows(work.path(f"{folder}/held_out.jsonl"))
-    unit = deviation(held_out)
-    figures = {"accuracy_pairs": sum(row["chosen_reward"] > row["rejected_reward"] for row in held_out) / len(held_out), "reward_deviation": unit}
+    figures = pair_figures(work, folder)
+    unit = figures["reward_deviation"]
     for pool in MEASURED:
         gold, judge, selector = rewards(labelled[pool]), rewards(work.path(f"{folder}/{pool}.jsonl")), rewards(work.path(f"{before}/{pool}.jsonl"))
         figures[f"{pool}.accuracy_first"] = policy_accuracy(selector, judge, gold, 1, seed)

@@ -4,7 +4,8 @@ import json
 
 from gold import settings as S
 from gold.bestof import agreement
-from gold.bestofn import LAST, deviation, drop_model, make_proxy, rewards, score
+from gold.bestofn import LAST, drop_model, pair_figures, rewards
+from gold.material import make_proxy, score
 from gold.work import read_rows, write_rows
 
 
@@ -83,11 +84,9 @@ def run_method(work, optimiser, method, seed, labelled):
 
 
 def measure_round(work, name):
-    held_out = read_rows(work.path(f"{name}/{LAST}.jsonl"))
-    unit = deviation(held_out)
     divergence = json.loads(work.path(f"{name}/divergence/evaluation.json").read_text(encoding="utf-8"))
-    figures = {"accuracy_pairs": sum(row["chosen_reward"] > row["rejected_reward"] for row in held_out) / len(held_out), "reward_deviation": unit,
-               "kl": divergence["divergence"]["k1_per_response"]["mean"]}
+    figures = pair_figures(work, name) | {"kl": divergence["divergence"]["k1_per_response"]["mean"]}
+    unit = figures["reward_deviation"]
     for pool in S.EXAMINED:
         gold, judge = rewards(work.path(f"{name}/{pool}.gold.jsonl")), rewards(work.path(f"{name}/{pool}.jsonl"))
         found = [agreement(a, b, range(len(b))) for a, b in zip(judge, gold, strict=True)]

@@ -7,6 +7,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
+#include "tests/support/error_of.h"
 #include "tests/support/temporary_folder.h"
 
 namespace metarm {
@@ -24,15 +25,6 @@ struct Folder {
   }
   void add(std::string_view bytes) const { std::ofstream(path, std::ios::app) << bytes; }
 };
-
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "none";
-}
 
 TEST(Journal, KeepsWhatWasAdded) {
   const Folder folder;

@@ -15,6 +15,7 @@ from policy_reference import CriticReference, PolicyReference, saved_weights
 from programs import read_rows, run_metarm, run_ranks, write_rows
 from reference import assert_same_steps, token_ids
 from safetensors.torch import load_file
+from scoring import load_in_transformers
 from test_families import forward, make_groups, reference_logits
 
 PROMPTS = ["the inn at a river", "hello", "nine other", "Sing"]
@@ -266,12 +267,6 @@ def test_the_policy_that_is_written_is_a_language_model(tmp_path):
     torch.testing.assert_close(ours, reference_logits(model, [9, 8, 7]), atol=1e-4, rtol=1e-4)
 
 
-def load_reward_model(directory):
-    model, loading = hf.AutoModelForSequenceClassification.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
-    assert not loading["missing_keys"] and not loading["unexpected_keys"] and not loading["mismatched_keys"]
-    return model.eval()
-
-
 def assert_same_reward(model, directory):
     ids = [9, 8, 7, 60, 61, 300, 12]
     ours = forward(directory, "rewards", groups=[[ids]], tokens_per_batch=1000)["rewards"][0][0]
@@ -286,7 +281,7 @@ def test_the_critic_that_is_written_is_a_reward_model(tmp_path):
     before, _ = save_checkpoint(tmp_path / "rm", "llama", "reward")
     run_ppo(tmp_path, **LORA | dict(lora_rank=0, save_steps=1))
     for folder in ("out/critic", "out/checkpoints/step-1/critic"):
-        critic = load_reward_model(tmp_path / folder)
+        critic = load_in_transformers(tmp_path / folder)
         assert_same_reward(critic, tmp_path / folder)
         assert (reference_logits(critic, [9, 8, 7]) - reference_logits(before, [9, 8, 7])).abs().max() > 1e-3
 
@@ -298,10 +293,10 @@ def test_adapters_of_policy_and_critic(tmp_path):
     run_ppo(tmp_path, **LORA)
     shutil.move(tmp_path / "out", tmp_path / "adapters")
     run_ppo(tmp_path, merge_lora="true", **LORA)
-    critic = PeftModel.from_pretrained(load_reward_model(tmp_path / "rm"), tmp_path / "adapters/critic").eval()
+    critic = PeftModel.from_pretrained(load_in_transformers(tmp_path / "rm"), tmp_path / "adapters/critic").eval()
     assert_same_reward(critic, tmp_path / "adapters/critic")
     assert_same_reward(critic, tmp_path / "out/critic")
-    assert (reference_logits(critic, [9, 8, 7]) - reference_logits(load_reward_model(tmp_path / "rm"), [9, 8, 7])).abs().max() > 1e-3
+    assert (reference_logits(critic, [9, 8, 7]) - reference_logits(load_in_transformers(tmp_path / "rm"), [9, 8, 7])).abs().max() > 1e-3
     assert (tmp_path / "adapters/adapter_model.safetensors").exists() and (tmp_path / "out/model.safetensors").exists()
 
 
@@ -312,9 +307,9 @@ def test_a_critic_over_an_adapter_is_written_whole(tmp_path):
     write_rows(tmp_path / "pairs.jsonl", [{"prompt": "hello", "chosen": "bcd", "rejected": "fg"}])
     run_metarm("train", "--model", tmp_path / "base", "--pairs", tmp_path / "pairs.jsonl", "--output", tmp_path / "rm", "--lora-rank", 2, "--lr", 0.01, "--max-steps", 3, "--quiet")
     run_ppo(tmp_path, **LORA | dict(critic_lr=0))
-    rm = PeftModel.from_pretrained(load_reward_model(tmp_path / "base"), tmp_path / "rm").eval()
+    rm = PeftModel.from_pretrained(load_in_transformers(tmp_path / "base"), tmp_path / "rm").eval()
     assert (tmp_path / "out/adapter_model.safetensors").exists()
-    assert reference_logits(load_reward_model(tmp_path / "out/critic"), [9, 8, 7]).item() == pytest.approx(reference_logits(rm, [9, 8, 7]).item(), abs=1e-4)
+    assert reference_logits(load_in_transformers(tmp_path / "out/critic"), [9, 8, 7]).item() == pytest.approx(reference_logits(rm, [9, 8, 7]).item(), abs=1e-4)
 
 
 def test_a_critic_of_other_tokens(tmp_path):

@@ -12,6 +12,7 @@ from policy_reference import PolicyReference, response_ids, saved_weights
 from programs import read_rows, run_metarm, run_ranks, write_rows
 from reference import assert_same_steps
 from safetensors.torch import load_file
+from scoring import load_in_transformers
 from test_families import forward, reference_logits
 
 PAIRS = [
@@ -63,9 +64,7 @@ def test_steps_on_responses_alone(family, tmp_path):
 
 
 def load_causal(directory):
-    model, loading = hf.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
-    assert not loading["missing_keys"] and not loading["unexpected_keys"] and not loading["mismatched_keys"]
-    return model.eval()
+    return load_in_transformers(directory, hf.AutoModelForCausalLM)
 
 
 def assert_same_logits(model, directory):

@@ -2,20 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "metarm/base/error.h"
+#include "tests/support/error_of.h"
 
 namespace metarm {
 namespace {
-
-template <class Body>
-std::string error_of(const Body& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "none";
-}
 
 const Placeholders kKnown = {{"policy", "runs/a policy"}, {"round", "2"}, {"output", "out"}};
 

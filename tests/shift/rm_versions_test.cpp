@@ -12,21 +12,13 @@
 #include "metarm/base/file.h"
 #include "metarm/base/random.h"
 #include "tests/shift/child.h"
+#include "tests/support/error_of.h"
 #include "tests/support/temporary_folder.h"
 
 namespace metarm {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "none";
-}
 
 // A folder with the files of a checkpoint, of which each says `text`.
 std::string make_checkpoint(const std::string& path, const std::string& text) {

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "metarm/base/random.h"
+#include "metarm/base/wall_clock.h"
 #include "metarm/shift/shift_log.h"
 #include "tests/shift/child.h"
 #include "tests/support/temporary_folder.h"
@@ -23,8 +24,6 @@ namespace {
 using namespace std::chrono_literals;
 using Id = std::pair<int, int>;  // life, thread
 
-double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
-
 ShiftLogOptions options_for(const std::string& path) {
   ShiftLogOptions options;
   options.path = path;
@@ -34,7 +33,7 @@ ShiftLogOptions options_for(const std::string& path) {
 
 ScoredResponse row_of(int life, int thread, int n) {
   const std::string padding(RandomStream(7, "padding", static_cast<std::uint64_t>(n)).below(2000), 'x');
-  return {fmt::format("prompt {}", n % 50), fmt::format("{} {} {} {}", life, thread, n, padding), n + 0.5, "v1", now(), n};
+  return {fmt::format("prompt {}", n % 50), fmt::format("{} {} {} {}", life, thread, n, padding), n + 0.5, "v1", seconds_since_1970(), n};
 }
 
 // Four threads add rows, and say of each tenth one when it is acknowledged.

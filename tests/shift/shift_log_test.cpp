@@ -11,6 +11,8 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
+#include "metarm/base/wall_clock.h"
+#include "tests/support/error_of.h"
 #include "tests/support/temporary_folder.h"
 
 namespace metarm {
@@ -19,8 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
-double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
-
 struct Fixture : testing::Test {
   TemporaryFolder folder;
   ShiftLogOptions options{.path = folder / "log.db", .rows_per_s = 1e6};
@@ -28,7 +28,7 @@ struct Fixture : testing::Test {
 
   static ScoredResponse row(const std::string& prompt, const std::string& response, double reward = 0, double age_s = 0,
                             const std::string& version = "v1") {
-    return {prompt, response, reward, version, now() - age_s, std::nullopt};
+    return {prompt, response, reward, version, seconds_since_1970() - age_s, std::nullopt};
   }
   // Opens the log, adds the rows, and closes it.
   ShiftLogState write(const std::vector<ScoredResponse>& rows) {
@@ -40,20 +40,12 @@ struct Fixture : testing::Test {
   }
   std::vector<ResponseGroup> draw(GroupDraw draw) {
     ShiftLog log(options, *quiet);
-    draw.now_s = now();
+    draw.now_s = seconds_since_1970();
     return log.draw(draw);
   }
   std::int64_t count(const char* sql) const {
     Database database(options.path, Database::Access::read);
     return database.number(sql);
-  }
-  std::string error_of(const std::function<void()>& body) const {
-    try {
-      body();
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "none";
   }
   std::string bytes_of_all_files() const {
     std::string all;
@@ -113,7 +105,8 @@ TEST_F(ShiftLogTest, DrawsByHalfLives) {
   const int draws = 2000;
   ShiftLog log(options, *quiet);
   const auto first = [&](std::uint64_t seed, double half_life) {
-    return std::get<std::string>(log.draw({.groups = 1, .half_life_s = half_life, .now_s = now(), .seed = seed}).at(0).prompt);
+    return std::get<std::string>(
+        log.draw({.groups = 1, .half_life_s = half_life, .now_s = seconds_since_1970(), .seed = seed}).at(0).prompt);
   };
   for (int seed = 0; seed < draws; ++seed) new_first += first(static_cast<std::uint64_t>(seed), 100) == "new";
   EXPECT_NEAR(new_first / double{draws}, 2.0 / 3, 0.042);  // weights 1 and 1/2; four standard errors

@@ -36,8 +36,8 @@ def texts_by_transformers(model, tokenizer, texts=TEXTS):
     return [by_transformers(model, token_ids(tokenizer, "", text)) for text in texts]
 
 
-def load_in_transformers(directory, **more):
-    """As a reward model in float32; every tensor of the files must have found its place."""
-    model, loading = hf.AutoModelForSequenceClassification.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager", output_loading_info=True, **more)
+def load_in_transformers(directory, auto=hf.AutoModelForSequenceClassification, **more):
+    """In float32, by default as a reward model; every tensor of the files must have found its place."""
+    model, loading = auto.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager", output_loading_info=True, **more)
     assert not loading["missing_keys"] and not loading["unexpected_keys"] and not loading["mismatched_keys"]
     return model.eval()
