@@ -3,50 +3,20 @@
 import json
 import math
 import random
-import re
 import socket
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from families import save_checkpoint
-from programs import ROOT
 from reward_server import RewardServer
-from scoring import by_transformers, score
-from tokenizers import processors
+from scoring import score
+from served_model import Oracle, reward_function
 
 WORDS = "the inn at a river there then nine other three when in heather tin anther".split()
 PROMPT, RESPONSES = "when the other inn", [" at a river", " nine", " in heather there"]
 TEXTS = ["the inn at a river", "hello 123</s>", "x"]
 SCORE_KEY, ADMIN_KEY = "score-0123456789abcdef", "admin-0123456789abcdef"
-
-
-def save_model(folder, seed=0):
-    """A tiny reward model whose tokenizer puts a start token in front, so that forms of texts differ."""
-    model, tokenizer = save_checkpoint(folder, "llama", "reward", seed)
-    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    tokenizer.save_pretrained(folder)
-    return model, tokenizer
-
-
-class Oracle:
-    def __init__(self, folder, seed):
-        self.folder = folder
-        self.model, self.tokenizer = save_model(folder, seed)
-
-    def literal(self, text):
-        return self.near(by_transformers(self.model, self.tokenizer(text, add_special_tokens=False)["input_ids"]))
-
-    def written(self, text):
-        return self.near(by_transformers(self.model, self.tokenizer(text)["input_ids"]))
-
-    def response(self, prompt, response):
-        return self.written(prompt + response + "</s>")
-
-    @staticmethod
-    def near(value):
-        return pytest.approx(value, abs=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -313,25 +283,12 @@ def test_the_log_has_a_line_a_request_and_no_texts(first):
     assert "confidential" not in server.log
 
 
-def reward_function(page):
-    """The Python code of a page, as a module's names."""
-    code = re.search(r"```python\n(.*?)```", (ROOT / "docs/trainers" / page).read_text(), re.DOTALL)[1]
-    names = {}
-    exec(compile(code, page, "exec"), names)
-    return names
-
-
 def test_the_reward_functions_of_the_docs(server, first):
-    trl = reward_function("trl.md")
-    trl["URL"] = server.url
+    metarm_reward = reward_function("trl.md", "metarm_reward", server.url)
     expected = [first.response(PROMPT, response) for response in RESPONSES]
-    assert trl["metarm_reward"](prompts=[PROMPT] * 3, completions=RESPONSES, completion_ids=[[1]] * 3, trainer_state=None) == expected
+    assert metarm_reward(prompts=[PROMPT] * 3, completions=RESPONSES, completion_ids=[[1]] * 3, trainer_state=None) == expected
     chats = [[{"role": "user", "content": "the inn"}]], [[{"role": "assistant", "content": "nine"}]]
-    assert trl["metarm_reward"](*chats) == [pytest.approx(server.posted("/v1/rewards", {"rows": CHATS[:1]})["rows"][0]["reward"], abs=1e-5)]
-    openrlhf = reward_function("openrlhf.md")
-    openrlhf["URL"] = server.url
-    answer = openrlhf["reward_func"](TEXTS, ["the inn", "hello", ""], [None] * 3)
+    assert metarm_reward(*chats) == [pytest.approx(server.posted("/v1/rewards", {"rows": CHATS[:1]})["rows"][0]["reward"], abs=1e-5)]
+    answer = reward_function("openrlhf.md", "reward_func", server.url)(TEXTS, ["the inn", "hello", ""], [None] * 3)
     assert answer["rewards"].tolist() == [first.literal(text) for text in TEXTS]
-    verl = reward_function("verl.md")
-    verl["URL"] = server.url
-    assert verl["compute_score"]("data", RESPONSES[0], None, {"prompt": PROMPT}) == expected[0]
+    assert reward_function("verl.md", "compute_score", server.url)("data", RESPONSES[0], None, {"prompt": PROMPT}) == expected[0]
