@@ -81,7 +81,9 @@ need_test_python() {
   local stamp=.venv/metarm-test-requirements pip=("$PYTHON" -m pip install --quiet --disable-pip-version-check)
   cat tests/requirements*.txt | cmp -s - "$stamp" && return
   say "installing the libraries that the tests compare with"
-  "${pip[@]}" -r tests/requirements.txt && "${pip[@]}" --no-deps --upgrade --target .venv/files -r tests/requirements-files.txt || fail "could not install tests/requirements*.txt"
+  # Python alone, though marked as of one machine and one version: taken as they are on every other.
+  local files=("${pip[@]}" --no-deps --upgrade --target .venv/files --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 --platform manylinux1_x86_64)
+  "${pip[@]}" -r tests/requirements.txt && "${files[@]}" -r tests/requirements-files.txt || fail "could not install tests/requirements*.txt"
   cat tests/requirements*.txt >"$stamp"
 }
 

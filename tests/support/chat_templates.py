@@ -1,6 +1,6 @@
 """Jinja programs for transformers to run: published ones, and short ones that say what each format is."""
 
-import sys
+import importlib.util
 from pathlib import Path
 
 # The templates that TRL's package carries: which format each is of, None where it is not one of ours and is to be refused.
@@ -21,7 +21,7 @@ TRL_FORMATS = {
 
 def load_published():
     """Rows {source, format, template}."""
-    folder = Path(sys.prefix) / "files" / "trl" / "chat_templates"
+    folder = Path(importlib.util.find_spec("trl").origin).parent / "chat_templates"
     return [{"source": path.stem, "format": TRL_FORMATS.get(path.stem), "template": path.read_text(encoding="utf-8")} for path in sorted(folder.glob("*.jinja"))]
 
 
