@@ -82,11 +82,12 @@ class Browser:
                 raise RuntimeError(f"{method}: {answer['error']['message']}")
             return answer["result"]
 
-    def open(self, path, width=1280, height=900, dark=False):
+    def open(self, page, width=1280, height=900, dark=False):
+        """A file, or a URL."""
         self.errors, self.requests, self.loaded = [], [], False
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
-        self.call("Page.navigate", url=Path(path).resolve().as_uri())
+        self.call("Page.navigate", url=page if str(page).startswith("http") else Path(page).resolve().as_uri())
         while not self.loaded:
             self.take_event(self.next_message())
         self.settle()
