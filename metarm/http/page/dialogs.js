@@ -1,8 +1,7 @@
 // Questions to the reader: whether to do something, and the key.
 
 function openDialog(title, parts, buttons) {
-  const heading = h("h2", { id: "dialog-title" }, title);
-  const dialog = h("dialog", { "aria-labelledby": heading.id }, heading, parts, h("div", { class: "buttons" }, buttons));
+  const dialog = h("dialog", { "aria-label": title }, h("h2", {}, title), parts, h("div", { class: "buttons" }, buttons));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

@@ -2,7 +2,7 @@
 
 const EVENT_WORDS = {
   alarm: ["alarm", "Shift alarm"],
-  started: ["busy", "Alignment started"],
+  started: ["off", "Alignment started"],
   admitted: ["good", "Admitted"],
   rejected: ["bad", "Rejected"],
   failed: ["bad", "Alignment failed"],

@@ -2,6 +2,12 @@
 
 const REFERENCE = { label: "Reference", color: 6, dash: 1, plain: true };
 
+// The level of a figure of the reference; none where nothing is in it.
+function referenceOf(status, stream, figure) {
+  const { shift } = status;
+  return levelOf(status, shift?.[stream]?.reference > 0 ? figure(shift) : null);
+}
+
 // [chart, the lines of a status]
 const SHIFT_CHARTS = [
   [
@@ -26,7 +32,7 @@ const SHIFT_CHARTS = [
       kind: "fixed",
       series: [{ label: "Now", color: 0, marker: 0 }, { ...REFERENCE }],
     },
-    (status) => [pointsOf(status, "difference_mean"), levelOf(status, status.shift?.differences?.reference_mean)],
+    (status) => [pointsOf(status, "difference_mean"), referenceOf(status, "differences", (shift) => shift.differences.reference_mean)],
   ],
   [
     {
@@ -36,7 +42,7 @@ const SHIFT_CHARTS = [
       kind: "fixed",
       series: [{ label: "Now", color: 1, marker: 2 }, { ...REFERENCE }],
     },
-    (status) => [pointsOf(status, "reward_mean"), levelOf(status, status.shift?.rewards?.reference_mean)],
+    (status) => [pointsOf(status, "reward_mean"), referenceOf(status, "rewards", (shift) => shift.rewards.reference_mean)],
   ],
   [
     {
@@ -47,7 +53,7 @@ const SHIFT_CHARTS = [
       fromZero: true,
       series: [{ label: "Now", color: 2, marker: 3 }, { ...REFERENCE }],
     },
-    (status) => [pointsOf(status, "near_ties"), levelOf(status, status.shift?.near_ties?.reference)],
+    (status) => [pointsOf(status, "near_ties"), referenceOf(status, "differences", (shift) => shift.near_ties.reference)],
   ],
 ];
 

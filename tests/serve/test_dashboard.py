@@ -1,0 +1,105 @@
+"""The page of `metarm serve` in a browser, with a real server: its figures are the server's, it follows them, and shows texts as texts."""
+
+import pytest
+from dashboard_page import ADMIN_KEY, SCORE_KEY, choose, click, figure, give_key, open_page, text, wait_for
+from reward_server import RewardServer
+
+HOSTILE = ["<img src=x onerror='window.hurt = 1'>", "</script><script>window.hurt = 1</script>", "<b onclick=x>\"'&amp; \u202e {{script}}</b>"]
+
+
+
+def rows(*responses):
+    return {"rows": [{"prompt": "the inn", "responses": list(responses)}]}
+
+
+FIGURES = ("rows", "tokens", "tree_tokens", "batches", "queue_rows", "queue_tokens", "refused", "late", "abandoned")
+
+
+def test_figures_are_those_of_metrics_and_follow_them(browser, model):
+    with RewardServer("--model", model, "--queue-rows", 4, "--max-rows", 4, "--request-timeout", 30) as server:
+        open_page(browser, server)
+        assert browser.evaluate(figure("rows")) == 0
+        browser.evaluate("window.since_loading = true")
+        for i in range(1, 4):
+            server.posted("/v1/rewards", rows(*(f" nine {i}" for i in range(i))))
+            wait_for(browser, f"{figure('rows')} === {i * (i + 1) // 2}")
+        counts = server.counts()
+        for name in FIGURES:
+            metric = f"metarm_{name}" if name.startswith("queue") else f"metarm_{name}_total"
+            assert browser.evaluate(figure(name)) == counts[metric], name
+        assert counts["metarm_rows_total"] == 6 and counts["metarm_tokens_total"] > counts["metarm_tree_tokens_total"] > 0
+        assert browser.evaluate("window.since_loading") and browser.errors == []
+        version = server.state["models"][0]["version"]
+        assert version in text(browser, "#serving") and version in text(browser, ".models")
+
+
+def test_scored_responses_appear_with_their_rewards(browser, model, tmp_path):
+    with RewardServer("--model", model, "--state", tmp_path / "state") as server:
+        open_page(browser, server)
+        assert "No response has been scored" in text(browser, "#samples")
+        rewards = server.posted("/v1/rewards", rows(" nine", " ten"))["rows"][0]["rewards"]
+        wait_for(browser, "document.querySelectorAll('.sample').length === 2")
+        shown = browser.evaluate("[...document.querySelectorAll('.sample')].map((sample) => [sample.querySelector('.prompt').textContent, sample.querySelector('li .words').textContent, Number(sample.querySelector('data').value)])")
+        assert shown == [["the inn", "ten", pytest.approx(rewards[1], abs=1e-6)], ["the inn", "nine", pytest.approx(rewards[0], abs=1e-6)]]
+
+
+def test_hostile_texts_stay_texts(browser, model, tmp_path):
+    with RewardServer("--model", model, "--state", tmp_path / "state", "--chat-template", "chatml") as server:
+        chat = {"messages": [{"role": HOSTILE[0], "content": HOSTILE[1]}, {"role": "user", "content": HOSTILE[2]}, {"role": "assistant", "content": HOSTILE[0]}]}
+        server.posted("/v1/rewards", {"rows": [*({"prompt": hostile, "response": hostile} for hostile in HOSTILE), chat]})
+        open_page(browser, server)
+        wait_for(browser, "document.querySelectorAll('.sample').length === 4")
+        words = browser.evaluate("[...document.querySelectorAll('.sample .words')].map((text) => text.textContent)")
+        assert sorted(words) == sorted([*HOSTILE * 2, HOSTILE[1], HOSTILE[2], HOSTILE[0]])
+        choose(browser, "#samples input", "<IMG")
+        assert set(browser.evaluate("[...document.querySelectorAll('mark')].map((text) => text.textContent)")) == {"<img"}
+        assert browser.evaluate("window.hurt === undefined && document.querySelectorAll('main img, main script, main b[onclick]').length === 0")
+        assert browser.errors == []
+
+
+def test_the_page_asks_for_a_key(browser, model, tmp_path):
+    (tmp_path / "keys").write_text(f"score {SCORE_KEY}\nadmin {ADMIN_KEY}\n")
+    with RewardServer("--model", model, "--state", tmp_path / "state", "--api-keys", tmp_path / "keys") as server:
+        assert server.post("/v1/rewards", rows(" nine"), SCORE_KEY).status == 200
+        browser.open(server.url + "/")
+        give_key(browser, "not a k\u00e9y")
+        assert "visible ASCII" in text(browser, "dialog")
+        give_key(browser, "another-key-0123456789")
+        wait_for(browser, "document.querySelector('dialog')?.textContent.includes('does not know')")
+        give_key(browser, SCORE_KEY)
+        wait_for(browser, f"{figure('rows')} === 1")
+        assert "role admin" in text(browser, "#samples") and browser.evaluate("document.querySelectorAll('.sample').length") == 0
+        assert browser.evaluate("sessionStorage.getItem('metarm-key')") == SCORE_KEY
+        click(browser, "#controls button", "Forget the key")
+        give_key(browser, ADMIN_KEY)
+        wait_for(browser, "document.querySelectorAll('.sample').length === 1")
+        browser.open(server.url + "/")
+        wait_for(browser, "document.querySelectorAll('.sample').length === 1")  # the tab has kept it
+        assert browser.evaluate("localStorage.length === 0 && document.cookie === ''")
+        assert not any("0123456789" in url for url in browser.requests)
+        assert "0123456789" not in browser.evaluate("document.documentElement.outerHTML")
+        browser.evaluate("sessionStorage.clear()")
+    assert SCORE_KEY not in server.log and ADMIN_KEY not in server.log
+
+
+def test_nobody_changes_a_server_without_keys(browser, model, tmp_path):
+    with RewardServer("--model", model, "--state", tmp_path / "state") as server:
+        open_page(browser, server, key=ADMIN_KEY)  # which this server does not ask for
+        assert server.post("/v1/rollback", {"version": 1}).status == 403
+        wait_for(browser, "document.querySelector('[data-version]')")
+        assert text(browser, "[data-version] th").startswith("Version 1") and "Served now" in text(browser, "[data-version]")
+        assert browser.evaluate("document.querySelector('.action button').disabled") and "--pairs" in text(browser, "#may-align")
+        browser.evaluate("sessionStorage.clear()")
+
+
+def test_the_policy_lets_nothing_else_run(browser, model, page):
+    policy = {part.split()[0]: part.split()[1:] for part in page[1]["Content-Security-Policy"].split(";")}
+    assert policy["default-src"] == ["'none'"] and policy["connect-src"] == ["'self'"]
+    assert "'unsafe-inline'" not in policy["script-src"] and all(source.startswith("'sha256-") for source in policy["script-src"])
+    with RewardServer("--model", model) as server:
+        open_page(browser, server)
+        browser.evaluate("document.body.append(Object.assign(document.createElement('script'), { textContent: 'window.hurt = 1' }))")
+        browser.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=\"data:,\" onerror=\"window.hurt = 1\">')")
+        browser.settle()
+        assert browser.evaluate("window.hurt === undefined")
+        assert all(url.startswith((server.url, "data:")) for url in browser.requests)
