@@ -19,7 +19,7 @@ ALLOWED = {
     "rounds": "base",
     "http": "base text data",
     "shift": "base data eval",
-    "serve": "base text data http model",
+    "serve": "base text data http shift model eval meta",
     "cli": "base text data remote http report rounds model objectives eval train meta rl serve",
 }
 WITHOUT_TORCH = {"base", "text", "data", "remote", "http", "report", "rounds", "shift"}

@@ -42,6 +42,7 @@ HttpRequest head_of(const httplib::Request& request) {
   head.path = request.path;
   head.authorization = request.get_header_value("Authorization");
   head.client = request.remote_addr;
+  head.step = request.get_header_value("X-Metarm-Step");
   head.abandoned = [connection = serving.connection] { return connection->client_gone(); };
   return head;
 }

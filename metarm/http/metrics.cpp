@@ -30,6 +30,37 @@ class Page {
   std::string text_, name_;
 };
 
+// What /v1/status says of the shift, as far as it is known.
+void add_shift(Page& page, const Json& status) {
+  const auto add = [&](const char* name, const char* type, const char* help, const Json& value, const std::string& labels = "") {
+    page.family(name, type, help);
+    page.value(value.is_boolean() ? (value.get<bool>() ? 1 : 0) : value.get<double>(), labels);
+  };
+  const auto part = [&](const char* name) { return status.contains(name) && status[name].is_object() ? status[name] : Json::object(); };
+  const Json shift = part("shift"), log = part("log"), alignment = part("alignment");
+  if (shift.contains("alarm")) {
+    add("metarm_shift_alarm", "gauge", "1 while the shift test gives an alarm.", shift["alarm"]);
+    add("metarm_shift_threshold", "gauge", "log10 of the evidence at which it does.", shift["threshold"]);
+    page.family("metarm_shift_evidence", "gauge", "log10 of the evidence of a shift.");
+    for (const char* stream : {"differences", "rewards"})
+      page.value(shift[stream]["evidence"].get<double>(), fmt::format("stream=\"{}\"", stream));
+    page.family("metarm_shift_mean", "gauge", "Mean of the last reward differences, and of the last rewards.");
+    for (const char* stream : {"differences", "rewards"})
+      page.value(shift[stream]["window_mean"].get<double>(), fmt::format("stream=\"{}\"", stream));
+    add("metarm_near_ties", "gauge", "Share of near ties among the last reward differences.", shift["near_ties"]["window"]);
+  }
+  if (log.contains("rows")) {
+    add("metarm_log_rows", "gauge", "Rows in the shift log.", log["rows"]);
+    add("metarm_log_offered_total", "counter", "Rows that were offered to it.", log["offered"]);
+    add("metarm_log_acknowledged_total", "counter", "Rows that are on the disk.", log["acknowledged"]);
+    add("metarm_log_dropped_total", "counter", "Rows that were lost because the disk was too slow or full.", log["dropped"]);
+  }
+  if (alignment.contains("version")) {
+    add("metarm_version_number", "gauge", "Number of the first model's version.", alignment["version"]);
+    add("metarm_alignment_running", "gauge", "1 while the first model is being aligned.", Json(alignment["state"] != "idle"));
+  }
+}
+
 }  // namespace
 
 void HttpMetrics::add_request(const std::string& route, int status, double seconds) {
@@ -78,6 +109,7 @@ std::string HttpMetrics::to_text(const RewardService& service) const {
   add("metarm_refused_total", "counter", "Requests refused because the queue was full.", queue.refused);
   add("metarm_late_total", "counter", "Requests that ran out of time.", queue.late);
   add("metarm_abandoned_total", "counter", "Requests whose client went before its answer.", queue.abandoned);
+  add_shift(page, service.status());
   return page.take();
 }
 

@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <new>
 #include <utility>
 
 #include "metarm/base/error.h"
 #include "metarm/base/wall_clock.h"
+#include "metarm/http/dashboard.h"
 #include "metarm/http/protocols.h"
 
 namespace metarm {
@@ -20,10 +22,18 @@ namespace {
 
 enum class Dialect { common, vllm, tei };  // of errors
 
-// The next version of a model, in SGLang's form.
-Json answer_load(const Json& body, Scoring& scoring) {
-  const std::string version = scoring.service().load_version(requested_model(body), body["model_path"].get<std::string>());
-  return {{"success", true}, {"message", "loaded"}, {"version", version}};
+Json answer_align(const Json&, Scoring& scoring) {
+  if (const std::optional<std::string> reason = scoring.service().begin_alignment()) throw Refusal(409, *reason);
+  return {{"state", "running"}};
+}
+
+Json answer_rollback(const Json& body, Scoring& scoring) { return scoring.service().roll_back(body["version"].get<std::int64_t>()); }
+
+std::optional<std::int64_t> parse_step(const std::string& header) {
+  if (header.empty()) return {};
+  if (header.size() > 18 || !std::ranges::all_of(header, [](char c) { return c >= '0' && c <= '9'; }))
+    fail_input("X-Metarm-Step: expected a whole number, got another header");
+  return std::stoll(header);
 }
 
 }  // namespace
@@ -34,7 +44,9 @@ struct RewardRoutes::Route {
   const char* key;  // a field that tells this protocol's bodies from another's at the same path; null: any
   Dialect dialect;
   std::optional<Role> role;  // none: open to all
-  Json (*answer)(const Json& body, Scoring& scoring);
+  Json (*answer)(const Json& body, Scoring& scoring) = nullptr;
+  Json (*document)(const RewardService& service) = nullptr;  // of a GET
+  int success = 200;
 };
 
 const RewardRoutes::Route* RewardRoutes::find_route(const HttpRequest& request, const Json* body) {
@@ -55,12 +67,17 @@ const RewardRoutes::Route* RewardRoutes::find_route(const HttpRequest& request, 
       {"POST", "/v2/rerank", nullptr, Dialect::vllm, score, answer_vllm_rerank},
       {"POST", "/v1/embeddings", nullptr, Dialect::common, score, answer_sglang_embeddings},
       {"POST", "/predict", nullptr, Dialect::tei, score, answer_tei_predict},
-      {"POST", "/update_weights_from_disk", nullptr, Dialect::common, Role::admin, answer_load},
-      {"GET", "/v1/models", nullptr, Dialect::common, score, nullptr},
-      {"GET", "/metrics", nullptr, Dialect::common, score, nullptr},
-      {"GET", "/openapi.json", nullptr, Dialect::common, score, nullptr},
-      {"GET", "/health", nullptr, Dialect::common, {}, nullptr},
-      {"GET", "/ready", nullptr, Dialect::common, {}, nullptr},
+      {"POST", "/v1/align", nullptr, Dialect::common, Role::admin, answer_align, nullptr, 202},
+      {"POST", "/v1/rollback", nullptr, Dialect::common, Role::admin, answer_rollback},
+      {"GET", "/v1/models", nullptr, Dialect::common, score, nullptr, list_models},
+      {"GET", "/v1/status", nullptr, Dialect::common, score, nullptr, [](const RewardService& service) { return service.status(); }},
+      {"GET", "/v1/versions", nullptr, Dialect::common, score, nullptr, [](const RewardService& service) { return service.versions(); }},
+      {"GET", "/v1/samples", nullptr, Dialect::common, Role::admin, nullptr, [](const RewardService& service) { return service.samples(); }},
+      {"GET", "/", nullptr, Dialect::common, {}},
+      {"GET", "/metrics", nullptr, Dialect::common, score},
+      {"GET", "/openapi.json", nullptr, Dialect::common, score},
+      {"GET", "/health", nullptr, Dialect::common, {}},
+      {"GET", "/ready", nullptr, Dialect::common, {}},
   };
   const Route* same_path = nullptr;
   for (const Route& route : kRoutes) {
@@ -124,8 +141,8 @@ std::optional<HttpResponse> RewardRoutes::find_refusal(const HttpRequest& reques
   }
   if (!route.role) return {};
   if (keys_.empty()) {
-    if (*route.role == Role::score) return {};
-    return error_response(route.dialect, 403, "expected a server with --api-keys: without, nobody is an administrator");
+    if (*route.role == Role::score || request.method == "GET") return {};
+    return error_response(route.dialect, 403, "expected a server with --api-keys: without, nobody may change what is served");
   }
   const std::optional<Role> role = keys_.role(bearer_key(request.authorization));
   if (!role) {
@@ -146,12 +163,17 @@ std::optional<HttpResponse> RewardRoutes::answer_head(const HttpRequest& request
                   stopwatch.seconds(), {});
   if (std::optional<HttpResponse> refusal = find_refusal(request, *route))
     return finish(request, std::move(*refusal), stopwatch.seconds(), {});
-  if (request.method == "GET") return finish(request, answer_get(request.path), stopwatch.seconds(), {});
+  if (request.method == "GET") return finish(request, answer_get(*route), stopwatch.seconds(), {});
   return {};
 }
 
-HttpResponse RewardRoutes::answer_get(const std::string& path) const {
-  if (path == "/v1/models") return json_response(200, list_models(service_));
+HttpResponse RewardRoutes::answer_get(const Route& route) const {
+  if (route.document != nullptr) return json_response(200, route.document(service_));
+  const std::string_view path = route.path;
+  if (path == "/")
+    return {.body = dashboard_page(),
+            .content_type = "text/html; charset=utf-8",
+            .headers = {{"Content-Security-Policy", dashboard_policy()}, {"X-Content-Type-Options", "nosniff"}, {"Referrer-Policy", "no-referrer"}}};
   if (path == "/metrics") return {.body = metrics_.to_text(service_), .content_type = "text/plain; version=0.0.4"};
   if (path == "/openapi.json") return json_response(200, schemas_.document());
   if (path == "/ready" && ending_) return error_response(Dialect::common, 503, "the server is shutting down");
@@ -170,8 +192,12 @@ HttpResponse RewardRoutes::answer_post(const HttpRequest& request, const Route*&
   schemas_.check(body, schema);
   const auto limit =
       std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(options_.request_timeout_s));
-  Scoring scoring(service_, options_.max_rows, std::chrono::steady_clock::now() + limit, request.abandoned);
-  HttpResponse response = json_response(200, route->answer(body, scoring));
+  ScoreQuery query;
+  query.deadline = std::chrono::steady_clock::now() + limit;
+  query.abandoned = request.abandoned;
+  query.step = parse_step(request.step);
+  Scoring scoring(service_, options_.max_rows, std::move(query));
+  HttpResponse response = json_response(route->success, route->answer(body, scoring));
   reply = scoring.reply();
   if (!reply.version.empty()) response.headers.emplace_back("Metarm-Version", reply.version);
   return response;

@@ -39,7 +39,7 @@ class RewardRoutes : public HttpHandler {
   struct Route;
   static const Route* find_route(const HttpRequest& request, const Json* body);
   std::optional<HttpResponse> find_refusal(const HttpRequest& request, const Route& route) const;
-  HttpResponse answer_get(const std::string& path) const;
+  HttpResponse answer_get(const Route& route) const;
   HttpResponse answer_post(const HttpRequest& request, const Route*& route, ScoreReply& reply);
   HttpResponse finish(const HttpRequest& request, HttpResponse response, double seconds, const ScoreReply& reply);
 

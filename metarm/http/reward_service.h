@@ -25,14 +25,27 @@ struct ScoreItem {
   std::optional<Content> prompt;  // with TextForm::response alone
   std::variant<Content, TokenIds> text;
   TextForm form = TextForm::response;
-  std::string where;  // the field that it came from, for errors
+  std::string where = {};                   // the field that it came from, for errors
+  std::optional<Content> told_prompt = {};  // what the client says the prompt in `text` is: for the shift log alone
 };
 
 struct ScoreQuery {
   std::string model;  // empty: the first one served
   std::vector<ScoreItem> items;
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
-  std::function<bool()> abandoned;  // whether the client has gone; may be empty
+  std::function<bool()> abandoned;   // whether the client has gone; may be empty
+  std::optional<std::int64_t> step;  // of the trainer, where it says so
+  bool attributions = false;         // whether it also asks which tokens the rewards come from
+};
+
+// Which tokens a reward comes from (model/attribution.h): the values add up to reward - baseline_reward, but for `error` of that difference.
+struct TokenValue {
+  std::string token;
+  double value;
+};
+struct ItemAttribution {
+  std::vector<TokenValue> tokens;
+  double baseline_reward = 0, error = 0;
 };
 
 enum class ScoreOutcome {
@@ -51,6 +64,7 @@ struct ScoreReply {
   std::vector<std::int64_t> tokens;           // one an item; 0 where it is too long
   std::int64_t max_length = 0;                // tokens; 0: no limit
   double retry_after_s = 0;                   // when full
+  std::vector<ItemAttribution> attributions;  // where asked for: one an item, empty for one that is too long
 };
 
 struct ServedModel {
@@ -74,9 +88,15 @@ class RewardService {
   virtual ScoreReply score(const ScoreQuery& query) = 0;
   virtual std::vector<ServedModel> models() const = 0;
   virtual QueueState queue() const = 0;
-  // Opens the checkpoint in `directory` as the next version of `model` (empty: the first) and returns that version. Queries that were
-  // accepted before end with the version they began with.
-  virtual std::string load_version(const std::string& model, const std::string& directory) = 0;
+  // Documents of /v1/status, /v1/versions and /v1/samples (docs/serving.md).
+  virtual Json status() const = 0;
+  virtual Json versions() const = 0;
+  virtual Json samples() const = 0;
+  // Begins an alignment; nullopt: it has begun, else why it does not.
+  virtual std::optional<std::string> begin_alignment() = 0;
+  // Serves this version again. Queries that were accepted before end with the version they began with. Input error for one that is unknown
+  // or was not admitted. Returns {"version", "id"}.
+  virtual Json roll_back(std::int64_t version) = 0;
 };
 
 }  // namespace metarm

@@ -20,7 +20,9 @@ Scores Scoring::score_any(const Json& body, std::vector<ScoreItem> items) {
   const auto rows = static_cast<std::int64_t>(items.size());
   if (rows > max_rows_)
     throw Refusal(413, fmt::format("body: expected at most {} texts, got {}; send them in several requests", max_rows_, rows));
-  reply_ = service_.score({requested_model(body), std::move(items), deadline_, abandoned_});
+  query_.model = requested_model(body);
+  query_.items = std::move(items);
+  reply_ = service_.score(query_);
   switch (reply_.outcome) {
     case ScoreOutcome::scored: break;
     case ScoreOutcome::full: throw Refusal(429, "the queue is full; try again later", reply_.retry_after_s);

@@ -35,8 +35,9 @@ struct Scores {
 
 class Scoring {
  public:
-  Scoring(RewardService& service, std::int64_t max_rows, std::chrono::steady_clock::time_point deadline, std::function<bool()> abandoned)
-      : service_(service), max_rows_(max_rows), deadline_(deadline), abandoned_(std::move(abandoned)) {}
+  // `query`: what the request says beside its body; model and items are set here.
+  Scoring(RewardService& service, std::int64_t max_rows, ScoreQuery query)
+      : service_(service), max_rows_(max_rows), query_(std::move(query)) {}
 
   RewardService& service() { return service_; }
   // The items' rewards by the model that `body` names in its field `model` (absent, null or empty: the first). Refusals: 404 for an unknown
@@ -45,14 +46,15 @@ class Scoring {
   // The same where none may be too long: input error that names the item.
   Scores score(const Json& body, std::vector<ScoreItem> items);
 
+  void ask_for_attributions() { query_.attributions = true; }
+
   // What was scored, for the log and the answer's headers.
   const ScoreReply& reply() const { return reply_; }
 
  private:
   RewardService& service_;
   std::int64_t max_rows_;
-  std::chrono::steady_clock::time_point deadline_;
-  std::function<bool()> abandoned_;
+  ScoreQuery query_;
   ScoreReply reply_;
 };
 

@@ -20,8 +20,34 @@ const char* single_field(const Json& row) { return row.contains("response") ? "r
 
 }  // namespace
 
+namespace {
+
+Json attribution_json(const ItemAttribution& attribution) {
+  Json tokens = Json::array(), values = Json::array();
+  for (const TokenValue& token : attribution.tokens) {
+    tokens.push_back(token.token);
+    values.push_back(token.value);
+  }
+  return {{"tokens", std::move(tokens)}, {"values", std::move(values)}, {"baseline_reward", attribution.baseline_reward}, {"error", attribution.error}};
+}
+
+// Adds them to a row's answer; `next` is its first text's.
+void add_attributions(Json& answer, const Json& row, const std::vector<ItemAttribution>& attributions, std::size_t next) {
+  if (attributions.empty()) return;
+  if (!row.contains("responses")) {
+    answer["attribution"] = attribution_json(attributions[next]);
+    return;
+  }
+  Json list = Json::array();
+  for (std::size_t k = 0; k < row["responses"].size(); ++k) list.push_back(attribution_json(attributions[next + k]));
+  answer["attributions"] = std::move(list);
+}
+
+}  // namespace
+
 Json answer_rewards(const Json& body, Scoring& scoring) {
   std::vector<ScoreItem> items;
+  if (flag(body, "attributions", false)) scoring.ask_for_attributions();
   const Json& rows = body["rows"];
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (!rows[i].contains("responses")) {
@@ -36,15 +62,18 @@ Json answer_rewards(const Json& body, Scoring& scoring) {
   const Scores scores = scoring.score_any(body, std::move(items));
 
   Json rewarded = Json::array();
-  auto next = scores.rewards.begin();
+  std::size_t next = 0;
   for (const Json& row : rows) {
-    if (!row.contains("responses")) {
-      rewarded.push_back({{"reward", number_or_null(*next++)}});
-      continue;
+    const std::size_t first = next;
+    Json answer;
+    if (row.contains("responses")) {
+      answer["rewards"] = Json::array();
+      for (std::size_t k = 0; k < row["responses"].size(); ++k) answer["rewards"].push_back(number_or_null(scores.rewards[next++]));
+    } else {
+      answer["reward"] = number_or_null(scores.rewards[next++]);
     }
-    Json rewards = Json::array();
-    for (std::size_t k = 0; k < row["responses"].size(); ++k) rewards.push_back(number_or_null(*next++));
-    rewarded.push_back({{"rewards", std::move(rewards)}});
+    add_attributions(answer, row, scoring.reply().attributions, first);
+    rewarded.push_back(std::move(answer));
   }
   return {{"model", scores.model},
           {"version", scoring.reply().version},
@@ -53,7 +82,11 @@ Json answer_rewards(const Json& body, Scoring& scoring) {
 }
 
 Json answer_get_reward(const Json& body, Scoring& scoring) {
-  const Scores scores = scoring.score(body, text_items(body["query"], TextForm::literal, "query"));
+  std::vector<ScoreItem> items = text_items(body["query"], TextForm::literal, "query");
+  if (body.contains("prompts") && body["prompts"].is_array() && body["prompts"].size() == items.size())
+    for (std::size_t i = 0; i < items.size(); ++i)
+      if (const Json& prompt = body["prompts"][i]; prompt.is_string()) items[i].told_prompt = prompt.get<std::string>();
+  const Scores scores = scoring.score(body, std::move(items));
   Json rewards = Json::array();
   for (const auto& reward : scores.rewards) rewards.push_back(*reward);
   Json logs = Json::object();

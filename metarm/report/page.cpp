@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "metarm/base/error.h"
+#include "metarm/base/page_template.h"
 
 namespace metarm {
 
@@ -46,15 +47,7 @@ std::string part(std::string_view name, const Json& data) {
 }  // namespace
 
 std::string make_page(const Json& data) {
-  std::string_view rest = page_file("index.html");
-  std::string page;
-  for (std::size_t open; (open = rest.find("{{")) != rest.npos;) {
-    const std::size_t close = rest.find("}}", open);
-    page += rest.substr(0, open);
-    page += part(rest.substr(open + 2, close - open - 2), data);
-    rest.remove_prefix(close + 2);
-  }
-  return page += rest;
+  return fill_template(page_file("index.html"), [&](std::string_view name) { return part(name, data); });
 }
 
 }  // namespace metarm

@@ -10,7 +10,7 @@
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
 #include "metarm/base/stopwatch.h"
-#include "metarm/rounds/child_process.h"
+#include "metarm/base/child_process.h"
 
 namespace metarm {
 

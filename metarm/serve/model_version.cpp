@@ -4,6 +4,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/wall_clock.h"
+#include "metarm/model/attribution.h"
 #include "metarm/model/torch_errors.h"
 #include "metarm/serve/checkpoint_digest.h"
 
@@ -17,12 +18,20 @@ void check_ids(const TokenIds& ids, std::int64_t vocab_size, const std::string& 
     if (id < 0 || id >= vocab_size) fail_input("{}: expected token ids below {}, got {}", where, vocab_size, id);
 }
 
+// One that says nothing.
+TokenId baseline_token(const OpenRewardModel& opened) {
+  const auto pad = opened.loaded.reward_model.pad_token_id;
+  return static_cast<TokenId>(pad ? *pad : opened.tokenizer->special().eos.value_or(0));
+}
+
 }  // namespace
 
-ModelVersion::ModelVersion(const std::string& directory, const ScoringOptions& scoring, const CommonOptions& common, Log& log)
+ModelVersion::ModelVersion(const std::string& directory, const ScoringOptions& scoring, const CommonOptions& common, Log& log,
+                           const AffineMap& map)
     : opened_(open_reward_model(directory, scoring, common, log)),
       tokens_per_batch_(scoring.tokens_per_batch),
       id_(digest_checkpoint(directory)),
+      map_(map),
       loaded_at_s_(static_cast<std::int64_t>(seconds_since_1970())) {}
 
 std::optional<TokenIds> ModelVersion::tokens(const ScoreItem& item) const {
@@ -41,11 +50,22 @@ std::optional<TokenIds> ModelVersion::tokens(const ScoreItem& item) const {
 }
 
 std::vector<std::vector<float>> ModelVersion::score(std::span<const std::vector<TokenIds>> groups) const {
-  const auto rewards = with_torch_errors([&] { return score_groups(opened_.loaded.reward_model, groups, tokens_per_batch_); });
-  for (const std::vector<float>& group : rewards)
-    for (const float reward : group)
+  auto rewards = with_torch_errors([&] { return score_groups(opened_.loaded.reward_model, groups, tokens_per_batch_); });
+  for (std::vector<float>& group : rewards)
+    for (float& reward : group) {
       if (!std::isfinite(reward)) fail_internal("expected finite rewards, got {}", reward);
+      reward = static_cast<float>(map_(reward));
+    }
   return rewards;
+}
+
+ItemAttribution ModelVersion::attribute(const TokenIds& tokens) const {
+  const RewardModel& model = opened_.loaded.reward_model;
+  const Attribution found = with_torch_errors([&] { return attribute_reward(model, tokens, baseline_token(opened_), {.tokens_per_batch = tokens_per_batch_}); });
+  ItemAttribution attribution{{}, map_(found.baseline_reward), found.error()};
+  for (std::size_t i = 0; i < tokens.size(); ++i)
+    attribution.tokens.push_back({opened_.tokenizer->decode(std::span(&tokens[i], 1), false), map_.scale * found.values[i]});
+  return attribution;
 }
 
 }  // namespace metarm

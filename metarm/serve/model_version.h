@@ -8,27 +8,33 @@
 #include "metarm/http/reward_service.h"
 #include "metarm/model/open.h"
 #include "metarm/serve/score_queue.h"
+#include "metarm/shift/guard.h"
 
 namespace metarm {
 
 class ModelVersion : public BatchScorer {
  public:
-  // Errors as open_reward_model.
-  ModelVersion(const std::string& directory, const ScoringOptions& scoring, const CommonOptions& common, Log& log);
+  // Errors as open_reward_model. `map`: from the checkpoint's rewards to those served.
+  ModelVersion(const std::string& directory, const ScoringOptions& scoring, const CommonOptions& common, Log& log,
+               const AffineMap& map = {});
 
   const std::string& id() const { return id_; }
   std::int64_t max_length() const { return opened_.max_length; }
   std::int64_t loaded_at_s() const { return loaded_at_s_; }
+  void serve_by(const AffineMap& map) { map_ = map; }  // before any other thread knows of it
 
   // The tokens of an item; nullopt where it is too long. Input errors name the item. Thread-safe.
   std::optional<TokenIds> tokens(const ScoreItem& item) const;
   // Internal error for a reward that is no number; torch's own errors are io (out of memory) or internal ones.
   std::vector<std::vector<float>> score(std::span<const std::vector<TokenIds>> groups) const override;
+  // Of the served reward. For one thread at a time.
+  ItemAttribution attribute(const TokenIds& tokens) const;
 
  private:
   OpenRewardModel opened_;
   std::int64_t tokens_per_batch_;
   std::string id_;
+  AffineMap map_;
   std::int64_t loaded_at_s_;
 };
 

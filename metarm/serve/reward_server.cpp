@@ -1,11 +1,22 @@
 #include "metarm/serve/reward_server.h"
 
+#include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 #include <utility>
 
 #include "metarm/base/error.h"
 
 namespace metarm {
+
+namespace {
+
+constexpr std::size_t kMostAttributions = 64;
+constexpr std::size_t kPartRows = 64;  // of one's own texts, so that a client's wait no longer than for one batch
+constexpr auto kPause = std::chrono::milliseconds(100);
+
+}  // namespace
 
 std::vector<NamedCheckpoint> parse_models(const std::vector<std::string>& models) {
   std::vector<NamedCheckpoint> checkpoints;
@@ -24,39 +35,72 @@ std::vector<NamedCheckpoint> parse_models(const std::vector<std::string>& models
   return checkpoints;
 }
 
-RewardServer::RewardServer(const std::vector<NamedCheckpoint>& checkpoints, OpenVersion open, const QueueLimits& limits)
-    : open_(std::move(open)), queue_(limits) {
-  for (const NamedCheckpoint& checkpoint : checkpoints)
-    served_.push_back({checkpoint.name, checkpoint.directory, open_(checkpoint.directory)});
+void RewardServer::add(const NamedCheckpoint& checkpoint, std::shared_ptr<const ModelVersion> version) {
+  served_.push_back({checkpoint.name, checkpoint.directory, std::move(version)});
 }
 
-RewardServer::Served* RewardServer::find(const std::string& model) {
+const RewardServer::Served* RewardServer::find(const std::string& model) const {
   if (model.empty()) return &served_.front();
-  for (Served& served : served_)
+  for (const Served& served : served_)
     if (served.name == model || served.directory == model) return &served;
   return nullptr;
 }
 
 RewardServer::Served& RewardServer::require(const std::string& model) {
-  Served* served = find(model);
+  const Served* served = find(model);
   if (served == nullptr) fail_input("model: expected a served one, got {}", model);
-  return *served;
+  return const_cast<Served&>(*served);
+}
+
+std::shared_ptr<ModelVersion> RewardServer::open(const std::string& directory) {
+  const std::lock_guard one_at_a_time(opening_);
+  return open_(directory);
+}
+
+std::shared_ptr<const ModelVersion> RewardServer::version(const std::string& model) const {
+  const std::lock_guard lock(mutex_);
+  const Served* served = find(model);
+  if (served == nullptr) fail_input("model: expected a served one, got {}", model);
+  return served->version;
+}
+
+std::vector<std::optional<float>> RewardServer::score_by(const std::shared_ptr<const ModelVersion>& version,
+                                                         const std::vector<ScoreItem>& items, const std::function<bool()>& stop) {
+  std::vector<std::optional<float>> rewards(items.size());
+  for (std::size_t begin = 0; begin < items.size();) {
+    const std::size_t end = std::min(begin + kPartRows, items.size());
+    std::vector<TokenIds> sequences;
+    std::vector<std::size_t> places;
+    for (std::size_t i = begin; i < end; ++i)
+      if (std::optional<TokenIds> tokens = version->tokens(items[i])) {
+        sequences.push_back(std::move(*tokens));
+        places.push_back(i);
+      }
+    const ScoreResult result = queue_.score(version, std::move(sequences), ScoreQueue::Clock::time_point::max(), stop);
+    if (result.outcome == ScoreOutcome::full && !stop()) {
+      std::this_thread::sleep_for(kPause);
+      continue;
+    }
+    if (result.outcome != ScoreOutcome::scored) fail_io("expected rewards, but it was called off");
+    for (std::size_t i = 0; i < places.size(); ++i) rewards[places[i]] = result.rewards[i];
+    begin = end;
+  }
+  return rewards;
 }
 
 ScoreReply RewardServer::score(const ScoreQuery& query) {
   ScoreReply reply;
   std::shared_ptr<const ModelVersion> version;
-  Served* served = nullptr;  // stays where it is: no model is added or removed
   {
     const std::lock_guard lock(mutex_);
-    served = find(query.model);
+    const Served* served = find(query.model);
     if (served == nullptr) {
       reply.outcome = ScoreOutcome::unknown_model;
       return reply;
     }
     version = served->version;
+    reply.model = served->name;
   }
-  reply.model = served->name;
   reply.version = version->id();
   reply.max_length = version->max_length();
 
@@ -71,14 +115,31 @@ ScoreReply RewardServer::score(const ScoreQuery& query) {
   reply.retry_after_s = result.retry_after_s;
   if (result.outcome != ScoreOutcome::scored) return reply;
 
+  if (query.attributions) attribute(query, *version, reply);
   auto next = result.rewards.begin();
   const std::lock_guard lock(mutex_);
+  Served& served = require(reply.model);
   for (const std::int64_t tokens : reply.tokens) {
     reply.rewards.push_back(tokens > 0 ? std::optional(*next++) : std::nullopt);
-    served->tokens += tokens;
-    served->rows += tokens > 0;
+    served.tokens += tokens;
+    served.rows += tokens > 0;
   }
   return reply;
+}
+
+void RewardServer::attribute(const ScoreQuery& query, const ModelVersion& version, ScoreReply& reply) {
+  if (query.items.size() > kMostAttributions)
+    fail_input("attributions: expected at most {} texts with them, got {}; they take a hundred times as long as rewards", kMostAttributions,
+               query.items.size());
+  for (const ScoreItem& item : query.items) {
+    if (ScoreQueue::Clock::now() > query.deadline || (query.abandoned && query.abandoned())) {
+      reply.outcome = ScoreOutcome::late;
+      return;
+    }
+    const std::lock_guard one_at_a_time(attributing_);
+    const std::optional<TokenIds> tokens = version.tokens(item);
+    reply.attributions.push_back(tokens ? version.attribute(*tokens) : ItemAttribution());
+  }
 }
 
 std::vector<ServedModel> RewardServer::models() const {
@@ -88,18 +149,6 @@ std::vector<ServedModel> RewardServer::models() const {
     models.push_back(
         {served.name, served.version->id(), served.version->max_length(), served.version->loaded_at_s(), served.rows, served.tokens});
   return models;
-}
-
-std::string RewardServer::load_version(const std::string& model, const std::string& directory) {
-  const std::lock_guard one_at_a_time(loading_);
-  {
-    const std::lock_guard lock(mutex_);
-    require(model);
-  }
-  std::shared_ptr<const ModelVersion> version = open_(directory);
-  std::string id = version->id();
-  swap_version(model, std::move(version));
-  return id;
 }
 
 void RewardServer::swap_version(const std::string& model, std::shared_ptr<const ModelVersion> version) {

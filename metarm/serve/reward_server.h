@@ -1,9 +1,10 @@
-// The reward server behind its protocols: reward models by name, each with its present version, and the queue that they share.
+// Reward models by name, each with its present version, and the queue that they share.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,17 +21,26 @@ struct NamedCheckpoint {
 // `NAME=DIRECTORY`, or a directory whose last part is the name. Input error for a name that is empty or comes twice.
 std::vector<NamedCheckpoint> parse_models(const std::vector<std::string>& models);
 
-class RewardServer : public RewardService {
+class RewardServer {
  public:
-  using OpenVersion = std::function<std::shared_ptr<const ModelVersion>(const std::string& directory)>;
+  using OpenVersion = std::function<std::shared_ptr<ModelVersion>(const std::string& directory)>;
 
-  // Opens all checkpoints.
-  RewardServer(const std::vector<NamedCheckpoint>& checkpoints, OpenVersion open, const QueueLimits& limits);
+  explicit RewardServer(OpenVersion open, const QueueLimits& limits) : open_(std::move(open)), queue_(limits) {}
 
-  ScoreReply score(const ScoreQuery& query) override;
-  std::vector<ServedModel> models() const override;
-  QueueState queue() const override { return queue_.state(); }
-  std::string load_version(const std::string& model, const std::string& directory) override;
+  // Before anything is asked.
+  void add(const NamedCheckpoint& checkpoint, std::shared_ptr<const ModelVersion> version);
+
+  ScoreReply score(const ScoreQuery& query);
+  std::vector<ServedModel> models() const;
+  QueueState queue() const { return queue_.state(); }
+
+  // The checkpoint in `directory`, served by nobody yet. One at a time.
+  std::shared_ptr<ModelVersion> open(const std::string& directory);
+  std::shared_ptr<const ModelVersion> version(const std::string& model) const;  // the present one; input error for an unknown model
+  // Rewards by any version, between those that are asked for; none for a text that is too long. Waits where the queue is full; io error
+  // where `stop`, asked now and then, says so.
+  std::vector<std::optional<float>> score_by(const std::shared_ptr<const ModelVersion>& version, const std::vector<ScoreItem>& items,
+                                             const std::function<bool()>& stop);
   // Makes `version` the present one, from the next query on. Input error for an unknown model.
   void swap_version(const std::string& model, std::shared_ptr<const ModelVersion> version);
 
@@ -40,13 +50,14 @@ class RewardServer : public RewardService {
     std::shared_ptr<const ModelVersion> version;
     std::int64_t rows = 0, tokens = 0;
   };
-  Served* find(const std::string& model);     // null: none of this name
-  Served& require(const std::string& model);  // input error
+  const Served* find(const std::string& model) const;  // null: none of this name
+  Served& require(const std::string& model);           // input error
+  void attribute(const ScoreQuery& query, const ModelVersion& version, ScoreReply& reply);
 
   const OpenVersion open_;
   mutable std::mutex mutex_;  // over served_
   std::vector<Served> served_;
-  std::mutex loading_;  // one checkpoint at a time
+  std::mutex opening_, attributing_;
   ScoreQueue queue_;
 };
 

@@ -4,12 +4,13 @@
 
 #include <memory>
 #include <mutex>
+#include <sstream>
 
 #include "metarm/base/error.h"
 #include "metarm/http/api_keys.h"
 #include "metarm/http/http_server.h"
 #include "metarm/http/reward_routes.h"
-#include "metarm/serve/reward_server.h"
+#include "metarm/serve/aligned_service.h"
 
 namespace metarm {
 
@@ -23,6 +24,52 @@ void check_options(const ServeOptions& options) {
   if (options.max_rows > options.queue_rows)
     fail_input("serve: --max-rows: expected at most --queue-rows, {}, got {}; such a request could never wait", options.queue_rows,
                options.max_rows);
+  if (options.no_log && (options.redact || !options.pairs.empty()))
+    fail_input("serve: --no-log: expected it without --redact and --pairs, which have no effect then");
+  if (options.redact && !options.pairs.empty())
+    fail_input("serve: --redact: expected it without --pairs, got both; responses cannot be aligned to without their texts");
+  if (!options.pairs.empty() && options.eval_pairs.empty())
+    fail_input("serve: --pairs: expected --eval-pairs beside it, got none; the guard measures on held-out pairs");
+  if (options.align_steps > 0 && options.align_every > 0)
+    fail_input("serve: --align-steps: expected it without --align-every, got both");
+}
+
+SelfAlignmentOptions alignment_options(const ServeOptions& options) {
+  SelfAlignmentOptions alignment;
+  alignment.pairs = options.pairs;
+  alignment.eval_pairs = options.eval_pairs;
+  alignment.config = options.align;
+  std::istringstream words(options.align_launcher);
+  for (std::string word; words >> word;) alignment.launcher.push_back(word);
+  alignment.groups = options.align_groups;
+  alignment.every = options.align_every;
+  alignment.steps = options.align_steps;
+  alignment.half_life = options.align_half_life;
+  alignment.timeout_s = options.align_timeout;
+  alignment.guard.accuracy_margin = options.accuracy_margin;
+  alignment.threads = options.common.threads;
+  alignment.seed = static_cast<std::uint64_t>(options.seed);
+  return alignment;
+}
+
+AlignedServiceOptions service_options(const ServeOptions& options) {
+  AlignedServiceOptions service;
+  service.test.alpha = options.alarm_rate;
+  service.test.seed = static_cast<std::uint64_t>(options.seed);
+  service.reference_groups = options.reference_groups;
+  service.alignment = alignment_options(options);
+  if (options.no_log) return service;
+  service.state = options.state;
+  ShiftLogOptions log;
+  log.path = options.state + "/log.sqlite";
+  log.limits.rows = options.log_rows;
+  log.redact = options.redact;
+  log.seed = service.test.seed;
+  // Told by the trainer's steps, so that a run can be repeated: nothing then depends on the clock.
+  log.limits.age_s = options.align_steps > 0 ? 1e12 : options.log_days * 86400;
+  log.rows_per_s = options.align_steps > 0 ? 1e9 : options.log_rows_per_s;
+  service.log = log;
+  return service;
 }
 
 HttpServerOptions http_options(const ServeOptions& options) {
@@ -36,9 +83,9 @@ HttpServerOptions http_options(const ServeOptions& options) {
   return http;
 }
 
-Json describe(const HttpServer& http, const RewardServer& server) {
+Json describe(const HttpServer& http, const RewardService& service) {
   Json models = Json::array();
-  for (const ServedModel& model : server.models()) models.push_back({{"name", model.name}, {"version", model.version}});
+  for (const ServedModel& model : service.models()) models.push_back({{"name", model.name}, {"version", model.version}});
   return {{"url", http.url()}, {"models", std::move(models)}};
 }
 
@@ -50,15 +97,18 @@ void serve(const ServeOptions& options, Log& log, const std::function<void(const
   if (!is_loopback(options.host) && options.tls_cert.empty())
     log.warn("keys and texts pass the network unencrypted; --tls-cert changes that");
 
-  const auto open = [&](const std::string& directory) -> std::shared_ptr<const ModelVersion> {
+  const auto open = [&](const std::string& directory) -> std::shared_ptr<ModelVersion> {
     return std::make_shared<ModelVersion>(directory, options.scoring, options.common, log);
   };
-  RewardServer server(parse_models(options.model), open, {options.queue_rows, options.scoring.tokens_per_batch});
-  RewardRoutes routes(server, std::move(keys), {options.max_rows, options.request_timeout}, log);
+  const AlignedServiceOptions service_settings = service_options(options);
+  check(service_settings.alignment);
+  AlignedService service(parse_models(options.model), open, {options.queue_rows, options.scoring.tokens_per_batch}, service_settings, log);
+  if (service_settings.log) log.info(fmt::format("what is scored is kept in {}; --no-log keeps nothing", options.state));
+  RewardRoutes routes(service, std::move(keys), {options.max_rows, options.request_timeout}, log);
   HttpServer http(http_options(options), routes);
 
   std::mutex stopping;
-  ready(describe(http, server), [&] {
+  ready(describe(http, service), [&] {
     const std::lock_guard lock(stopping);
     routes.close();
     http.stop();

@@ -17,6 +17,13 @@ double mean(const Values& values) {
   return values.empty() ? 0 : std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
+double deviation(const std::vector<double>& values) {
+  const double centre = mean(values);
+  double sum = 0;
+  for (const double value : values) sum += (value - centre) * (value - centre);
+  return values.empty() ? 0 : std::sqrt(sum / static_cast<double>(values.size()));
+}
+
 template <class Values>
 double share_below(const Values& values, double limit) {
   if (values.empty()) return 0;
@@ -89,19 +96,38 @@ ShiftTest::ShiftTest(const ShiftReference& reference, const ShiftTestOptions& op
       differences_(reference.differences, options.window_prompts, RandomStream(options.seed, "shift of differences")),
       rewards_(reference.rewards, options.window_prompts, RandomStream(options.seed, "shift of rewards")) {}
 
+ShiftTest::ShiftTest(std::int64_t prompts, const ShiftTestOptions& options) : ShiftTest(ShiftReference(), options) { wanted_ = prompts; }
+
+void ShiftTest::begin(const ShiftReference& reference) {
+  wanted_ = 0;
+  if (options_.near_tie == 0) options_.near_tie = 0.1 * deviation(reference.rewards);
+  differences_ = StreamTest(reference.differences, options_.window_prompts, RandomStream(options_.seed, "shift of differences"));
+  rewards_ = StreamTest(reference.rewards, options_.window_prompts, RandomStream(options_.seed, "shift of rewards"));
+}
+
+bool ShiftTest::take(StreamTest& stream, std::vector<double>& collected, double value) {
+  if (wanted_ == 0) {
+    stream.add(value);
+    return decide();
+  }
+  collected.push_back(value);
+  const auto differences = static_cast<std::int64_t>(collected_.differences.size());
+  if (differences >= wanted_ || static_cast<std::int64_t>(collected_.rewards.size()) >= 4 * wanted_) begin(std::exchange(collected_, {}));
+  return false;
+}
+
 bool ShiftTest::add(std::uint64_t prompt, std::uint64_t response, float reward) {
   if (!std::isfinite(reward)) fail_internal("shift test: expected a finite reward, got {}", reward);
   const auto known = seen_.find(prompt);
   if (known == seen_.end()) {
     remember(prompt, {response, reward, false});
-    rewards_.add(reward);
-    return decide();
+    return take(rewards_, collected_.rewards, reward);
   }
   Seen& seen = known->second;
   if (seen.complete || seen.response == response) return false;
   seen.complete = true;
-  differences_.add(std::abs(static_cast<double>(reward) - seen.reward));
-  return decide();
+  ++groups_;
+  return take(differences_, collected_.differences, std::abs(static_cast<double>(reward) - seen.reward));
 }
 
 void ShiftTest::remember(std::uint64_t prompt, const Seen& seen) {
@@ -133,6 +159,8 @@ ShiftState ShiftTest::state() const {
   state.reference_near_ties = share_below(differences_.reference(), options_.near_tie);
   state.window_near_ties = share_below(differences_.window(), options_.near_tie);
   state.periods = periods_;
+  state.reference_wanted = wanted_;
+  state.reference_collected = static_cast<std::int64_t>(collected_.differences.size());
   return state;
 }
 

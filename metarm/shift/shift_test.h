@@ -74,6 +74,8 @@ struct ShiftState {
   StreamFigures differences, rewards;
   double reference_near_ties = 0, window_near_ties = 0;  // shares of the differences
   std::int64_t periods = 0;                              // ended without an alarm
+  std::int64_t reference_wanted = 0;                     // prompts; 0: there is a reference; else what follows alone is known
+  std::int64_t reference_collected = 0;
 };
 
 // For one version of a reward model; another one needs another reference. For one thread at a time. Cost of a response: a search and a move
@@ -81,10 +83,14 @@ struct ShiftState {
 class ShiftTest {
  public:
   ShiftTest(const ShiftReference& reference, const ShiftTestOptions& options);
+  // Takes the stream's first `prompts` differences, and the rewards that come with them, as its reference; where prompts come once only,
+  // four times as many rewards. A `near_tie` of 0 becomes a tenth of those rewards' deviation.
+  ShiftTest(std::int64_t prompts, const ShiftTestOptions& options);
 
   // A scored response; `prompt` and `response` are hashes of the texts. Further responses to a prompt, and repeated ones, count for
   // nothing. Internal error for a reward that is not finite. Returns whether the alarm went off here.
   bool add(std::uint64_t prompt, std::uint64_t response, float reward);
+  std::int64_t groups() const { return groups_; }  // prompts with two distinct responses so far
   ShiftState state() const;
 
  private:
@@ -94,13 +100,16 @@ class ShiftTest {
     bool complete;
   };
   void remember(std::uint64_t prompt, const Seen& seen);
+  bool take(StreamTest& stream, std::vector<double>& collected, double value);
+  void begin(const ShiftReference& reference);
   bool decide();
 
   ShiftTestOptions options_;
   StreamTest differences_, rewards_;
   std::unordered_map<std::uint64_t, Seen> seen_;
   std::deque<std::uint64_t> order_;  // of seen_, oldest first
-  std::int64_t periods_ = 0;
+  ShiftReference collected_;  // while `wanted_` is not 0
+  std::int64_t wanted_ = 0, periods_ = 0, groups_ = 0;
   bool alarm_ = false;
 };
 

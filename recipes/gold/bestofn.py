@@ -98,7 +98,7 @@ def measure_round(work, seed, folder, before, labelled):
         figures[f"{pool}.accuracy_policy"] = policy_accuracy(selector, judge, gold, S.POLICY_N, seed)
         figures[f"{pool}.accuracy_own"] = policy_accuracy(judge, judge, gold, S.POLICY_N, seed)
         figures[f"{pool}.difference_scaled"] = mean_difference(judge) / unit
-        for n in S.BEST_OF:
+        for n in (n for n in S.BEST_OF if n <= len(gold[0])):
             figures[f"{pool}.gold_best_of_{n}"] = sum(best_of_value(a, b, n) for a, b in zip(judge, gold)) / len(gold)
             figures[f"{pool}.proxy_best_of_{n}"] = sum(best_of_value(a, a, n) for a in judge) / len(gold) / unit
     return figures

@@ -63,18 +63,40 @@ def score(work, name, model, responses):
     return work.run(name, "score", model=model, input=responses)
 
 
-def prepare(work, model, data, starter):
-    """Everything that does not depend on a seed. Returns pool -> file of response groups with gold rewards."""
+def make_models(work, model, data):
+    """(the first policy, the gold reward model)"""
     train, validation = data / "train.jsonl.gz", data / "validation.jsonl.gz"
     policy = work.run("policy", "sft", model=model, data=train, max_length=512, **S.POLICY)
-    gold = work.run("gold", "train", model=model, pairs=train, eval_pairs=validation, **S.GOLD)
+    return policy, work.run("gold", "train", model=model, pairs=train, eval_pairs=validation, **S.GOLD)
+
+
+def label_pool(work, pool, model, data):
+    """Responses of the first policy to the pool's prompts, with gold rewards."""
+    policy, gold = make_models(work, model, data)
+    drawn = work.run(f"pools/{pool}.jsonl", "sample", model=policy, prompts=work.path(f"pools/{pool}.prompts.jsonl"), responses=POOLS[pool][1],
+                     max_new_tokens=S.MAX_NEW_TOKENS, max_prompt_length=S.MAX_PROMPT_TOKENS, seed=1)
+    return score(work, f"pools/{pool}.gold.jsonl", gold, drawn)
+
+
+def pack(source, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.GzipFile(path, "wb", mtime=0) as packed:
+        packed.write(source.read_bytes())
+
+
+def prepare(work, model, data, starter, labels):
+    """What does not depend on a seed. Returns pool -> file of response groups with gold rewards: those in the folder `labels`, so that
+    neither policy nor gold reward model is needed again, or new ones, which are left there."""
     work.step("trunk", lambda path: make_trunk(model, S.TRUNK_LAYERS, path))
     labelled = {}
     for pool, rows in prompt_rows(data, starter).items():
-        prompts = work.step(f"pools/{pool}.prompts.jsonl", lambda path, rows=rows: write_rows(path, rows))
-        drawn = work.run(f"pools/{pool}.jsonl", "sample", model=policy, prompts=prompts, responses=POOLS[pool][1], max_new_tokens=S.MAX_NEW_TOKENS,
-                         max_prompt_length=S.MAX_PROMPT_TOKENS, seed=1)
-        labelled[pool] = score(work, f"pools/{pool}.gold.jsonl", gold, drawn)
+        work.step(f"pools/{pool}.prompts.jsonl", lambda path, rows=rows: write_rows(path, rows))
+        packed = labels / f"{pool}.jsonl.gz"
+        if packed.exists():
+            labelled[pool] = work.step(f"pools/{pool}.gold.jsonl", lambda path, packed=packed: path.write_bytes(gzip.decompress(packed.read_bytes())))
+        else:
+            labelled[pool] = label_pool(work, pool, model, data)
+            pack(labelled[pool], packed)
     return labelled
 
 

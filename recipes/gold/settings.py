@@ -9,7 +9,7 @@ ROUNDS = 3
 PAIR_PROMPTS, PAIR_RESPONSES = 400, 4  # what the proxies learn from
 TRAIN_PROMPTS, TRAIN_RESPONSES = 48, 64  # where shifted responses come from
 TEST_PROMPTS, TEST_RESPONSES = 48, 64  # where everything is measured
-ELSEWHERE_PROMPTS, ELSEWHERE_RESPONSES = 32, 64  # the same, of another kind
+ELSEWHERE_PROMPTS, ELSEWHERE_RESPONSES = 32, 32  # the same, of another kind
 MAX_NEW_TOKENS = 32
 MAX_PROMPT_TOKENS = 256
 
@@ -17,7 +17,7 @@ TRUNK_LAYERS = 6  # of a proxy; the gold reward model has all
 PROXY_PAIRS, HELD_OUT_PAIRS = 400, 300
 POLICY_N = 8  # the current policy is best-of-8 by the newest reward model
 GROUPS_STEP, PAIRS_STEP, ALIGN_STEPS = 4, 8, 20
-BEST_OF = (1, 2, 4, 8, 16, 32, 64)
+BEST_OF = (1, 2, 4, 8, 16, 32, 64)  # as far as a pool reaches
 
 GOLD = {"lr": 2e-5, "batch_size": 16, "seed": 1}
 POLICY = {"lr": 3e-5, "batch_size": 16, "max_steps": 24, "seed": 1}
@@ -65,6 +65,8 @@ MAIN = (
     Method("joint 0.5", {"method": "joint", "joint_weight": 0.5}),
     Method("meta 0.1, from the first", meta(meta_lr=0.1), restart=True),
 )
+# What is asked first (docs/experiments.md), for all seeds before anything else.
+QUESTION = tuple(method for method in MAIN if method.name in ("vanilla", "none", "meta 0.02", "meta 0.1"))
 # One round each: where on its axis a setting helps or hurts.
 GRID = (
     Method("meta 0.005", meta(meta_lr=0.005), rounds=1),

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from gold import bestofn, policies, tables
 from gold import settings as S
-from gold.material import prepare
+from gold.material import make_models, prepare
 from gold.work import OutOfTime, Work
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = Path(__file__).parent / "figures.jsonl"
+LABELS = Path(__file__).parent / "labels"
 BEST_OF_N = [("test.accuracy_policy", "accuracy, policy's pairs"), ("test.gold_best_of_64", "gold, best of 64"), ("accuracy_pairs", "accuracy, pairs"),
-         ("test.difference_scaled", "differences"), ("elsewhere.accuracy_policy", "accuracy elsewhere"), ("elsewhere.gold_best_of_64", "gold elsewhere")]
+         ("test.difference_scaled", "differences"), ("elsewhere.accuracy_policy", "accuracy elsewhere"), ("elsewhere.gold_best_of_32", "gold elsewhere, best of 32")]
 
 MOVING = [("test.accuracy_own", "accuracy, policy's pairs"), ("test.gold", "gold"), ("kl", "KL"), ("accuracy_pairs", "accuracy, pairs"), ("elsewhere.accuracy_own", "accuracy elsewhere"),
           ("elsewhere.gold", "gold elsewhere")]
@@ -26,24 +27,33 @@ def parse_arguments():
     parser.add_argument("--seeds", type=int, nargs="+", default=list(S.SEEDS), metavar="N", help="default 1 2 3 4 5")
     parser.add_argument("--model", type=Path, default=ROOT / ".cache/smollm2/SmolLM2-135M-Instruct", metavar="DIR", help="the language model")
     parser.add_argument("--metarm", type=Path, default=ROOT / "build/metarm", metavar="PROGRAM")
-    parser.add_argument("--figures", type=Path, default=FIGURES, metavar="FILE", help="where the figures of finished rounds go")
+    parser.add_argument("--figures", type=Path, default=FIGURES, metavar="FILE", help="where the figures of finished rounds go, beside those that it holds")
+    parser.add_argument("--labels", type=Path, default=LABELS, metavar="DIR", help="responses with gold rewards: read where they are there, else made and left there")
     return parser.parse_args()
 
 
 def run(work, options):
-    labelled = prepare(work, options.model, options.data, ROOT / "data/starter")
-    for methods in (S.MAIN, S.GRID):
+    labelled = prepare(work, options.model, options.data, ROOT / "data/starter", options.labels)
+    for methods in (S.QUESTION, S.MAIN, S.GRID):
         for seed in options.seeds:
             for method in methods:
                 bestofn.run_method(work, method, seed, labelled)
+    if S.MOVING:
+        make_models(work, options.model, options.data)
     for optimiser, (methods, seeds) in S.MOVING.items():
         for seed in sorted(set(seeds) & set(options.seeds)):
             for method in methods:
                 policies.run_method(work, optimiser, method, seed, labelled)
 
 
+def merge(old, new):
+    """Figures of earlier calls, on this machine or others, and those of this one, which count where both have a round."""
+    key = lambda row: (row["setting"], row["method"], row["seed"], row["round"])
+    return list(({key(row): row for row in old} | {key(row): row for row in new}).values())
+
+
 def collect(work):
-    """Figures of everything that has finished, in the order of the plan."""
+    """Figures of everything that has finished here, in the order of the plan."""
     labelled = {pool: work.path(f"pools/{pool}.gold.jsonl") for pool in ("pairs", "train", "test", "elsewhere")}
     rows = [row for method in (*S.MAIN, *S.GRID) for seed in S.SEEDS for row in bestofn.measure_method(work, method, seed, labelled)]
     return rows + [row for optimiser, (methods, seeds) in S.MOVING.items() for method in methods for seed in seeds
@@ -57,7 +67,7 @@ def main():
         run(work, options)
     except OutOfTime as next_step:
         print(f"the time of this part is over before {next_step}; call again to go on")
-    rows = collect(work)
+    rows = merge(tables.read_figures(options.figures), collect(work))
     options.figures.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     for setting in dict.fromkeys(row["setting"] for row in rows):
         for number in range(1, S.ROUNDS + 1):

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "metarm/base/error.h"
@@ -12,14 +13,16 @@ namespace metarm {
 class FakeService : public RewardService {
  public:
   ScoreOutcome outcome = ScoreOutcome::scored;
-  bool broken = false;
+  bool broken = false, aligning = false;
   std::vector<ScoreItem> asked;
-  std::string loaded;
+  std::int64_t rolled_back = 0;
+  std::optional<std::int64_t> step;
 
   ScoreReply score(const ScoreQuery& query) override {
     const std::lock_guard lock(mutex_);
     if (broken) fail_internal("the model at /secret/path is broken");
     ScoreReply reply{outcome, "rm", "v1", {}, {}, 100, 2.5};
+    step = query.step;
     if (!query.model.empty() && query.model != "rm") reply.outcome = ScoreOutcome::unknown_model;
     for (const ScoreItem& item : query.items) {
       asked.push_back(item);
@@ -32,9 +35,16 @@ class FakeService : public RewardService {
   }
   std::vector<ServedModel> models() const override { return {{"rm", "v1", 100, 1700000000, 3, 30}}; }
   QueueState queue() const override { return {.rows = 5, .tokens = 50}; }
-  std::string load_version(const std::string& model, const std::string& directory) override {
-    loaded = model + ":" + directory;
-    return "v2";
+  Json status() const override { return {{"state", "well"}}; }
+  Json versions() const override { return {{"current", 1}, {"versions", Json::array()}}; }
+  Json samples() const override { return {{"samples", Json::array()}}; }
+  std::optional<std::string> begin_alignment() override {
+    return std::exchange(aligning, true) ? std::optional<std::string>("one is running") : std::nullopt;
+  }
+  Json roll_back(std::int64_t version) override {
+    if (version != 1) fail_input("version: expected 1, got {}", version);
+    rolled_back = version;
+    return {{"version", version}, {"id", "v1"}};
   }
 
  private:

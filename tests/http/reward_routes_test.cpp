@@ -31,8 +31,8 @@ class RewardRoutesTest : public testing::Test {
     HttpRequest request{.method = method,
                         .path = path,
                         .authorization = key.empty() ? "" : fmt::format("Bearer {}", key),
-
                         .client = "127.0.0.1",
+                        .step = "",
                         .body = "",
                         .abandoned = {}};
     if (std::optional<HttpResponse> answer = routes().answer_head(request)) return *answer;
@@ -165,8 +165,10 @@ TEST_F(RewardRoutesTest, OutcomesAreStatuses) {
 }
 
 TEST_F(RewardRoutesTest, KeysAndRoles) {
-  const char* load = R"({"model_path": "next", "model": "rm"})";
-  EXPECT_EQ(post("/update_weights_from_disk", load).status, 403) << "without keys nobody is an administrator";
+  const char* back = R"({"version": 1})";
+  EXPECT_EQ(post("/v1/rollback", back).status, 403) << "without keys nobody may change what is served";
+  EXPECT_EQ(post("/v1/align", "{}").status, 403);
+  EXPECT_EQ(send("GET", "/v1/samples").status, 200);
   routes_.reset();
   use_keys();
   const std::string score = "0123456789abcdef", admin = "fedcba9876543210", body = R"({"rows": [{"text": "a"}]})";
@@ -176,11 +178,36 @@ TEST_F(RewardRoutesTest, KeysAndRoles) {
   EXPECT_EQ(post("/v1/rewards", body, admin).status, 200);
   EXPECT_EQ(send("GET", "/metrics").status, 401);
   EXPECT_EQ(send("GET", "/health").status, 200);
-  EXPECT_EQ(post("/update_weights_from_disk", load).status, 401);
-  EXPECT_EQ(post("/update_weights_from_disk", load, score).status, 403);
-  EXPECT_EQ(service_.loaded, "");
-  EXPECT_EQ(parse_json(post("/update_weights_from_disk", load, admin).body, "answer")["version"], "v2");
-  EXPECT_EQ(service_.loaded, "rm:next");
+  for (const char* path : {"/v1/status", "/v1/versions", "/v1/samples", "/v1/models", "/openapi.json"})
+    EXPECT_EQ(send("GET", path).status, 401) << path;
+  EXPECT_EQ(send("GET", "/v1/status", "", score).status, 200);
+  EXPECT_EQ(send("GET", "/v1/samples", "", score).status, 403);
+  EXPECT_EQ(send("GET", "/v1/samples", "", admin).status, 200);
+  EXPECT_EQ(post("/v1/rollback", back).status, 401);
+  EXPECT_EQ(post("/v1/rollback", back, score).status, 403);
+  EXPECT_EQ(post("/v1/align", "{}", score).status, 403);
+  EXPECT_EQ(service_.rolled_back, 0);
+  EXPECT_FALSE(service_.aligning);
+  EXPECT_EQ(parse_json(post("/v1/rollback", back, admin).body, "answer")["id"], "v1");
+  EXPECT_EQ(service_.rolled_back, 1);
+  EXPECT_EQ(post("/v1/rollback", R"({"version": 7})", admin).status, 422);
+  EXPECT_EQ(post("/v1/align", "{}", admin).status, 202);
+  EXPECT_EQ(post("/v1/align", "{}", admin).status, 409) << "one is running";
+}
+
+TEST_F(RewardRoutesTest, TheTrainersStepAndTheToldPrompts) {
+  HttpRequest request;
+  request.method = "POST";
+  request.path = "/get_reward";
+  request.step = "17";
+  request.body = R"({"query": ["ab"], "prompts": ["a"]})";
+  EXPECT_EQ(routes().answer(request).status, 200);
+  EXPECT_EQ(service_.step, 17);
+  EXPECT_EQ(std::get<std::string>(service_.asked.back().told_prompt.value()), "a");
+  for (const char* wrong : {"-1", "x", "1.5", "9999999999999999999"}) {
+    request.step = wrong;
+    EXPECT_EQ(routes().answer(request).status, 422) << wrong;
+  }
 }
 
 TEST_F(RewardRoutesTest, PathsAndMethods) {

@@ -84,7 +84,7 @@ SMALL = {"PAIR_PROMPTS": 12, "TRAIN_PROMPTS": 4, "TRAIN_RESPONSES": 8, "TEST_PRO
 METHODS = tuple(replace(method, n=2, rounds=2) for method in S.MAIN if method.name in ("vanilla", "none", "meta 0.1"))
 
 
-SMALL |= {"MAIN": METHODS, "GRID": (), "MOVING": {"distilled best-of-n": (METHODS[2:], (1,)), "RLOO": (METHODS[:1], (1,))}}
+SMALL |= {"MAIN": METHODS, "QUESTION": METHODS[:2], "GRID": (), "MOVING": {"distilled best-of-n": (METHODS[2:], (1,)), "RLOO": (METHODS[:1], (1,))}}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def options(tmp_path_factory):
             patch.setattr(S, name, value)
         patch.setattr(material, "POOLS", {"pairs": (12, 4), "train": (4, 8), "test": (4, 8), "elsewhere": (3, 8)})
         patch.setenv("OMP_NUM_THREADS", "1")
-        yield argparse.Namespace(model=folder / "model", data=folder, seeds=[1])
+        yield argparse.Namespace(model=folder / "model", data=folder, seeds=[1], labels=folder / "labels")
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +145,21 @@ def test_a_study_in_parts_gives_what_one_run_gives(options, finished, tmp_path):
     assert parts > 5 and study.collect(work) == whole
     kept = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("model.safetensors"))
     assert kept == ["gold/model.safetensors", "policy/model.safetensors", "seed-1/proxy/model.safetensors", "trunk/model.safetensors"]
+
+
+def test_figures_of_other_calls_stay():
+    row = lambda seed, value: {"setting": "best-of-n", "method": "none", "seed": seed, "round": 1, "x": value}
+    assert study.merge([row(1, 0.5), row(2, 0.6)], [row(2, 0.7), row(3, 0.8)]) == [row(1, 0.5), row(2, 0.7), row(3, 0.8)]
+
+
+def test_labels_stand_in_for_the_gold_reward_model(options, finished, tmp_path):
+    """Another machine needs neither policy nor gold reward model for best-of-n."""
+    work = Work(tmp_path, BUILD / "metarm")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(S, "MOVING", {})
+        study.run(work, options)
+        assert study.collect(work) == [row for row in study.collect(finished) if row["setting"] == "best-of-n"]
+    assert not work.path("gold").exists() and not work.path("policy").exists()
 
 
 def test_figures_are_those_of_the_models(finished):

@@ -1,0 +1,155 @@
+#include "metarm/serve/aligned_service.h"
+
+#include <chrono>
+#include <filesystem>
+#include <utility>
+
+#include "metarm/base/error.h"
+#include "metarm/base/stopwatch.h"
+#include "metarm/base/wall_clock.h"
+#include "metarm/serve/checkpoint_digest.h"
+
+namespace metarm {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr auto kPointTime = std::chrono::seconds(5);
+constexpr std::size_t kPoints = 720;
+
+std::string whole_path(const std::string& directory) { return fs::absolute(directory).lexically_normal().string(); }
+
+// The version of `versions` to serve, `checkpoint` being the first one where there is none.
+RmVersion current_version(RmVersions& versions, const std::string& state, const NamedCheckpoint& checkpoint) {
+  if (versions.all().empty()) {
+    RmVersion first;
+    first.admitted = true;
+    first.reasons = {"the model that the server was started with"};
+    first.checkpoint = checkpoint.directory;
+    first.measures["id"] = digest_checkpoint(checkpoint.directory);
+    versions.add_outside(std::move(first));
+  }
+  const RmVersion first = versions.version(1);
+  if (first.checkpoint != whole_path(checkpoint.directory))
+    fail_input("{}: expected the state of {}, got that of {}; --state names another folder", state, whole_path(checkpoint.directory), first.checkpoint);
+  if (!versions.current()) versions.make_current(1);
+  return *versions.current();
+}
+
+}  // namespace
+
+AlignedService::AlignedService(const std::vector<NamedCheckpoint>& checkpoints, RewardServer::OpenVersion open, const QueueLimits& limits,
+                               const AlignedServiceOptions& options, Log& log)
+    : model_(checkpoints.front().name),
+      started_s_(seconds_since_1970()),
+      versions_(options.state.empty() ? nullptr : std::make_unique<RmVersions>(options.state)),
+      server_(open, limits),
+      watch_({options.log, options.test, options.reference_groups, options.alignment.steps > 0},
+             [this] {
+               if (alignment_) alignment_->notice();
+             },
+             log),
+      history_(kPoints) {
+  for (const NamedCheckpoint& checkpoint : checkpoints) {
+    if (!versions_ || checkpoint.name != model_) {
+      server_.add(checkpoint, open(checkpoint.directory));
+      continue;
+    }
+    const RmVersion version = current_version(*versions_, options.state, checkpoint);
+    const std::shared_ptr<ModelVersion> opened = open(version.checkpoint);
+    opened->serve_by(version.map);
+    server_.add(checkpoint, opened);
+  }
+  if (versions_) alignment_ = std::make_unique<SelfAlignment>(options.alignment, options.state, *versions_, model_, server_, watch_, log);
+  points_ = std::thread([this] { add_points(); });
+}
+
+AlignedService::~AlignedService() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  end_.notify_all();
+  points_.join();
+}
+
+ScoreReply AlignedService::score(const ScoreQuery& query) {
+  if (alignment_ && query.step && !alignment_->wait_for_step(*query.step, query.deadline)) {
+    ScoreReply reply;
+    reply.outcome = ScoreOutcome::late;
+    return reply;
+  }
+  ScoreReply reply = server_.score(query);
+  if (reply.outcome == ScoreOutcome::scored && reply.model == model_) watch_.add(query, reply);
+  return reply;
+}
+
+std::optional<std::string> AlignedService::begin_alignment() {
+  return alignment_ ? alignment_->begin() : "expected a server with --pairs to align with, got one without";
+}
+
+Json AlignedService::roll_back(std::int64_t version) {
+  if (!alignment_) fail_input("version: expected a server that keeps versions, got one with --no-log");
+  return alignment_->roll_back(version);
+}
+
+Json AlignedService::versions() const {
+  return alignment_ ? alignment_->versions() : Json{{"current", nullptr}, {"versions", Json::array()}};
+}
+
+Json AlignedService::status() const {
+  Json models = Json::array();
+  for (const ServedModel& model : server_.models())
+    models.push_back({{"name", model.name}, {"version", model.version}, {"rows", model.rows}, {"tokens", model.tokens}, {"loaded_at", model.loaded_at_s}});
+  const QueueState queue = server_.queue();
+  Json status = {{"time", seconds_since_1970()},
+                 {"started", started_s_},
+                 {"models", std::move(models)},
+                 {"queue",
+                  {{"rows", queue.rows},
+                   {"tokens", queue.tokens},
+                   {"batches", queue.batches},
+                   {"tree_tokens", queue.tree_tokens},
+                   {"refused", queue.refused},
+                   {"late", queue.late},
+                   {"abandoned", queue.abandoned}}},
+                 {"log", watch_.log_status()},
+                 {"shift", watch_.test_status()},
+                 {"alignment", alignment_ ? alignment_->status() : Json{{"enabled", false}}},
+                 {"events", alignment_ ? alignment_->events() : Json::array()}};
+  const std::lock_guard lock(mutex_);
+  status["history"] = history_.to_json();
+  return status;
+}
+
+// What has happened since the last point, `seconds` ago.
+StatusHistory::Point AlignedService::point(double seconds) {
+  const ShiftState shift = watch_.test();
+  std::int64_t rows = 0, tokens = 0;
+  for (const ServedModel& model : server_.models()) {
+    rows += model.rows;
+    tokens += model.tokens;
+  }
+  const bool tested = shift.reference_wanted == 0;
+  const auto known = [](bool is_known, double value) { return is_known ? std::optional(value) : std::nullopt; };
+  return {{"time", seconds_since_1970()},
+          {"evidence_differences", known(tested, shift.differences.log10_evidence)},
+          {"evidence_rewards", known(tested, shift.rewards.log10_evidence)},
+          {"difference_mean", known(shift.differences.window > 0, shift.differences.window_mean)},
+          {"reward_mean", known(shift.rewards.window > 0, shift.rewards.window_mean)},
+          {"near_ties", known(shift.differences.window > 0, shift.window_near_ties)},
+          {"queue_rows", static_cast<double>(server_.queue().rows)},
+          {"rows_per_s", static_cast<double>(rows - std::exchange(rows_, rows)) / seconds},
+          {"tokens_per_s", static_cast<double>(tokens - std::exchange(tokens_, tokens)) / seconds}};
+}
+
+void AlignedService::add_points() {
+  std::unique_lock lock(mutex_);
+  for (Stopwatch stopwatch; !end_.wait_for(lock, kPointTime, [&] { return ending_; }); stopwatch = {}) {
+    const StatusHistory::Point now = point(stopwatch.seconds());
+    history_.offer(now);
+  }
+}
+
+}  // namespace metarm

@@ -1,0 +1,75 @@
+// What a reward server learns from the responses that one of its models scores: it keeps them (shift_log.h), tests whether they have
+// shifted (shift_test.h), and shows the last ones.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "metarm/http/reward_service.h"
+#include "metarm/shift/shift_log.h"
+#include "metarm/shift/shift_test.h"
+
+namespace metarm {
+
+// What prompt and response of a scored item are: as the request says, else the last message of a conversation, or of a text what follows
+// its last "\n\nAssistant:". nullopt where nothing tells.
+struct PromptAndResponse {
+  Content prompt, response;
+};
+std::optional<PromptAndResponse> prompt_and_response(const ScoreItem& item);
+
+struct ShiftWatchOptions {
+  std::optional<ShiftLogOptions> log;  // none: nothing is kept, and no text is shown
+  ShiftTestOptions test;
+  std::int64_t reference_groups = 256;  // the first so many are the reference of a version that brings none
+  bool time_is_step = false;            // the log's time is the trainer's step, in which it is drawn: the same whenever it runs
+};
+
+class ShiftWatch {
+ public:
+  // `notice` is called, by whatever thread scores, when the alarm goes off and with each further response group. Errors as ShiftLog.
+  ShiftWatch(const ShiftWatchOptions& options, std::function<void()> notice, Log& log);
+
+  void add(const ScoreQuery& query, const ScoreReply& reply);  // a scored one; thread-safe, never waits for the disk
+  // The test begins anew, for another version of the model: with these rewards, or with the next groups' as its reference.
+  void begin_version(const std::optional<ShiftReference>& reference, double near_tie);
+
+  ShiftState test() const;
+  std::int64_t groups() const;  // prompts with two distinct responses, since the start
+  bool keeps_texts() const { return log_ && !options_.log->redact; }
+  // From all rows that were accepted until now. io error where they are not on the disk within 30 s; else as ShiftLog::draw.
+  std::vector<ResponseGroup> draw(GroupDraw draw);
+
+  Json log_status() const;   // null: there is none
+  Json test_status() const;  // docs/serving.md
+  Json samples() const;      // newest first
+
+ private:
+  struct Sample {
+    double time_s;
+    Content prompt, response;
+    float reward;
+    std::string version;
+    std::optional<std::int64_t> step;
+  };
+  void add_one(const PromptAndResponse& texts, float reward, const std::string& version, const std::optional<std::int64_t>& step);
+
+  const ShiftWatchOptions options_;
+  const std::function<void()> notice_;
+  std::unique_ptr<ShiftLog> log_;
+
+  mutable std::mutex mutex_;  // over what follows
+  std::unique_ptr<ShiftTest> test_;
+  std::uint64_t tests_ = 0;
+  std::int64_t groups_before_ = 0;  // of earlier tests
+  std::uint64_t last_ticket_ = 0;
+  std::deque<Sample> samples_;
+};
+
+}  // namespace metarm
