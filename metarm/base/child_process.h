@@ -16,10 +16,10 @@ struct FinishedProcess {
 // How a process works beside its caller without getting in its way: with its own children in a group of its own, at a lower priority, and
 // as the first to be ended by the kernel where memory runs out.
 struct BackgroundWork {
-  int niceness = 10;                // on top of the caller's
-  double seconds = 0;               // after which it is killed; 0: no limit
-  std::string errors_to;            // a file for its standard error; empty: the caller's own
-  std::function<bool()> cancelled;  // asked every 0.1 s, may be empty: whether it is to be killed
+  int niceness = 10;                     // on top of the caller's
+  double seconds = 0;                    // after which it is killed; 0: no limit
+  std::string errors_to = {};            // a file for its standard error; empty: the caller's own
+  std::function<bool()> cancelled = {};  // asked every 0.1 s, may be empty: whether it is to be killed
 };
 
 // `arguments[0]` is looked for in PATH. io error when it cannot be started. On Linux the kernel kills it when the thread that called ends.

