@@ -2,6 +2,7 @@
 
 import pytest
 from dashboard_page import ADMIN_KEY, SCORE_KEY, choose, click, figure, give_key, open_page, text, wait_for
+from programs import write_rows
 from reward_server import RewardServer
 
 HOSTILE = ["<img src=x onerror='window.hurt = 1'>", "</script><script>window.hurt = 1</script>", "<b onclick=x>\"'&amp; \u202e {{script}}</b>"]
@@ -45,7 +46,7 @@ def test_scored_responses_appear_with_their_rewards(browser, model, tmp_path):
 
 def test_hostile_texts_stay_texts(browser, model, tmp_path):
     with RewardServer("--model", model, "--state", tmp_path / "state", "--chat-template", "chatml") as server:
-        chat = {"messages": [{"role": HOSTILE[0], "content": HOSTILE[1]}, {"role": "user", "content": HOSTILE[2]}, {"role": "assistant", "content": HOSTILE[0]}]}
+        chat = {"messages": [{"role": "system", "content": HOSTILE[1]}, {"role": "user", "content": HOSTILE[2]}, {"role": "assistant", "content": HOSTILE[0]}]}
         server.posted("/v1/rewards", {"rows": [*({"prompt": hostile, "response": hostile} for hostile in HOSTILE), chat]})
         open_page(browser, server)
         wait_for(browser, "document.querySelectorAll('.sample').length === 4")
@@ -89,6 +90,34 @@ def test_nobody_changes_a_server_without_keys(browser, model, tmp_path):
         wait_for(browser, "document.querySelector('[data-version]')")
         assert text(browser, "[data-version] th").startswith("Version 1") and "Served now" in text(browser, "[data-version]")
         assert browser.evaluate("document.querySelector('.action button').disabled") and "--pairs" in text(browser, "#may-align")
+        browser.evaluate("sessionStorage.clear()")
+
+
+def test_a_model_is_aligned_and_rolled_back_from_the_page(browser, model, tmp_path):
+    pairs = [{"prompt": f"the inn {i}", "chosen": f" at a river {i}", "rejected": f" {i} nine"} for i in range(40)]
+    (tmp_path / "keys").write_text(f"admin {ADMIN_KEY}\n")
+    (tmp_path / "align.toml").write_text("max_steps = 2\nbatch_size = 4\nmeta_batch_size = 4\nlr = 1e-4\n")
+    files = "--api-keys", tmp_path / "keys", "--align", tmp_path / "align.toml", "--pairs", write_rows(tmp_path / "pairs.jsonl", pairs), "--state", tmp_path / "state"
+    with RewardServer("--model", model, *files, "--eval-pairs", tmp_path / "pairs.jsonl", "--align-groups", 20, "--accuracy-margin", 0.9) as server:
+        rewards = [server.post("/v1/rewards", {"rows": [{"prompt": f"then {i}", "responses": [" nine", f" ten {i}"]}]}, ADMIN_KEY).json["rows"][0]["rewards"] for i in range(25)]
+        open_page(browser, server, key=ADMIN_KEY)
+        assert text(browser, "#serving strong") == "Version 1 of rm" and text(browser, "#decision strong") == "None yet"
+        click(browser, ".action button", "Align now")
+        click(browser, "dialog button", "Align now")
+        wait_for(browser, "document.querySelector('#serving strong').textContent === 'Version 2 of rm'")
+        wait_for(browser, "document.querySelector(\"[data-version='2']\")?.ariaCurrent === 'true'")
+        assert text(browser, "#decision strong") == "Version 2 admitted" and "of 40 pairs" in text(browser, "[data-version='2']")
+        version = server.send("/v1/versions", key=ADMIN_KEY).json["versions"][1]
+        assert version["id"] in text(browser, "[data-version='2']") and all(reason in text(browser, "[data-version='2']") for reason in version["reasons"])
+        click(browser, "[data-version] button", "Roll back to 1")
+        click(browser, "dialog button", "Serve version 1")
+        wait_for(browser, "document.querySelector('#decision strong').textContent === 'Back to version 1'")
+        wait_for(browser, "[...document.querySelectorAll('[data-version] button')].map((button) => button.textContent).join() === 'Return to 2'")
+        assert server.send("/v1/versions", key=ADMIN_KEY).json["current"] == 1
+        again = server.post("/v1/rewards", {"rows": [{"prompt": "then 3", "responses": [" nine", " ten 3"]}]}, ADMIN_KEY).json["rows"][0]["rewards"]
+        assert again == pytest.approx(rewards[3], abs=1e-6)
+        events = browser.evaluate("[...document.querySelectorAll('.events tbody tr')].map((row) => row.cells[1].textContent)")
+        assert events == ["Rollback", "Admitted", "Alignment started"] and browser.errors == []
         browser.evaluate("sessionStorage.clear()")
 
 

@@ -73,16 +73,17 @@ def test_the_first_point_of_a_chart(browser, fake):
     fake.answers["/v1/status"] = make_status() | {"history": {}}
     open_page(browser, fake)
     assert browser.evaluate("document.querySelectorAll('canvas').length") == 0 and "No points yet" in text(browser, "[data-chart=queue-rows]")
-    for points in (1, 2):
-        fake.answers["/v1/status"] = make_status() | {"history": {name: [value or 0 for value in values] for name, values in make_history(points).items()}}
-        wait_for(browser, f"document.querySelector('[data-chart=queue-rows] .plot').ariaLabel.includes('{['', 'Rows waiting: 0 at', 'from 0 at'][points]}')")
     ink = """(() => {
       const canvas = document.querySelector("[data-chart=rows-per-s] canvas"), { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
       let blue = 0;
       for (let i = 0; i < data.length; i += 4) blue += data[i + 3] > 200 && data[i + 2] - data[i] > 100;
       return blue;
     })()"""
-    assert browser.evaluate(ink) > 300  # a line, right through
+    for points, said, least in ((1, "Rows waiting: 0 at", 20), (2, "from 0 at", 300)):  # a marker; a line, right through
+        fake.answers["/v1/status"] = make_status() | {"history": {name: [value or 0 for value in values] for name, values in make_history(points).items()}}
+        wait_for(browser, f"document.querySelector('[data-chart=queue-rows] .plot').ariaLabel.includes('{said}')")
+        browser.settle()
+        assert browser.evaluate(ink) > least
     assert browser.errors == []
 
 
@@ -183,7 +184,10 @@ def test_samples_are_found_and_sorted(browser, fake):
     open_page(browser, fake)
     samples = fake.answers["/v1/samples"]["samples"]
     assert [reward for _, reward in browser.evaluate(SHOWN)] == [sample["reward"] for sample in samples[:10]]
+    shown = "[...document.querySelectorAll('#samples form, #samples > button')].map((element) => element.checkVisibility())"
+    assert browser.evaluate(shown) == [True, True]
     click(browser, "#samples button", "Show more")
+    assert len(browser.evaluate(SHOWN)) == 12 and browser.evaluate(shown) == [True, False]
     for order, rewards in (
         ("oldest", [sample["reward"] for sample in reversed(samples)]),
         ("highest", sorted((sample["reward"] for sample in samples), reverse=True)),
@@ -196,6 +200,9 @@ def test_samples_are_found_and_sorted(browser, fake):
     assert text(browser, "#samples [role=status]") == "4 samples of 12"
     choose(browser, "#samples input", "nothing like it")
     assert browser.evaluate(SHOWN) == [] and text(browser, "#samples [role=status]") == "0 samples of 12"
+    fake.answers["/v1/samples"] = {"samples": []}
+    open_page(browser, fake)
+    assert browser.evaluate(shown) == [False, False] and "No response has been scored" in text(browser, "#samples")
 
 
 def test_a_long_text_stays_unfolded(browser, fake):
