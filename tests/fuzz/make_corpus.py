@@ -173,6 +173,9 @@ def requests():
     chat = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
     bodies = {
         "rows": ("/v1/rewards", {"model": "rm", "rows": [{"prompt": "Q", "responses": ["a", chat[1:]]}, {"prompt": chat[:1], "response": "b"}, {"text": "c"}, {"messages": chat}]}),
+        "attributions": ("/v1/rewards", {"rows": [{"prompt": "Q", "responses": ["a", "b"]}, {"text": "c"}], "attributions": True}),
+        "align": ("/v1/align", {}),
+        "rollback": ("/v1/rollback", {"version": 1}),
         "openrlhf": ("/get_reward", {"query": ["Q a</s>", "b"], "prompts": ["Q", ""], "labels": [None, 1]}),
         "vllm_text": ("/classify", {"input": ["a", "b"], "use_activation": False, "request_id": "x"}),
         "vllm_tokens": ("/v1/classify", {"input": [[1, 2], [3]], "add_special_tokens": True}),

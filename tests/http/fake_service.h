@@ -31,6 +31,7 @@ class FakeService : public RewardService {
       reply.tokens.push_back(fits ? length : 0);
       reply.rewards.push_back(fits ? std::optional(static_cast<float>(length)) : std::nullopt);
     }
+    if (query.attributions) reply.attributions.assign(query.items.size(), {{{"to", 0.5}, {"ken", 0.25}}, 1.5, 0.01});
     return reply;
   }
   std::vector<ServedModel> models() const override { return {{"rm", "v1", 100, 1700000000, 3, 30}}; }
