@@ -1,0 +1,128 @@
+"""A server killed at random moments under load, 50 times: no acknowledged row is lost, no half version served. Full disks and damaged logs."""
+
+import json
+import random
+import sqlite3
+import threading
+import time
+
+import pytest
+from families import save_checkpoint
+from programs import write_rows
+from reward_server import RewardServer
+
+KILLS = 50
+KEY = "admin-0123456789abcdef"
+ROWS = [{"prompt": f"the inn {i}", "responses": [" nine", " then there"]} for i in range(4)]
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("killed"), random.Random(1)
+    save_checkpoint(folder / "rm", "llama", "reward", 0)
+    for name, count in (("pairs", 20), ("held_out", 30)):
+        write_rows(folder / f"{name}.jsonl", [{"prompt": f"the inn {rng.random()}", "chosen": f" nine {i}", "rejected": f" then {i}"} for i in range(count)])
+    (folder / "align.toml").write_text("max_steps = 1\nbatch_size = 2\nmeta_batch_size = 2\nlr = 1e-4\n")
+    (folder / "keys").write_text(f"admin {KEY}\n")
+    return folder
+
+
+def serve(setting, state, *options):
+    return RewardServer("--model", setting / "rm", "--state", state, "--pairs", setting / "pairs.jsonl", "--eval-pairs", setting / "held_out.jsonl", "--align", setting / "align.toml",
+                        "--api-keys", setting / "keys", "--accuracy-margin", 0.9, "--align-groups", 10, "--log-rows-per-s", 1e6, *options)
+
+
+def logged(state):
+    with sqlite3.connect(f"file:{state}/log.sqlite?mode=ro", uri=True) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return database.execute("SELECT COUNT(*) FROM responses").fetchone()[0]
+
+
+class Load:
+    """Clients that ask until the server is gone; every answer must be whole."""
+
+    def __init__(self, server, clients=3):
+        self.server, self.number, self.ending = server, 0, False
+        self.threads = [threading.Thread(target=self.ask, args=(index,)) for index in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def ask(self, index):
+        while not self.ending:
+            self.number += 1
+            rows = [{"prompt": f"the inn {index} {self.number}", "responses": [" nine", " then there"]}]
+            try:
+                answer = self.server.post("/v1/rewards", {"rows": rows}, KEY)
+            except (OSError, ValueError):
+                return
+            assert answer.status == 200 and len(answer.json["rows"][0]["rewards"]) == 2
+
+    def end(self):
+        self.ending = True
+        for thread in self.threads:
+            thread.join()
+
+
+def test_kills_under_load_lose_nothing_that_was_acknowledged(setting, tmp_path):
+    rng, acknowledged, served = random.Random(0), 0, {}
+    for kill in range(KILLS):
+        server = serve(setting, tmp_path / "state").__enter__()
+        assert logged(tmp_path / "state") >= acknowledged, f"after kill {kill}"
+        current = server.send("/v1/versions", key=KEY).json["current"]
+        rewards = [row["rewards"] for row in server.post("/v1/rewards", {"rows": ROWS}, KEY).json["rows"]]
+        served.setdefault(current, rewards)
+        assert rewards == [pytest.approx(known, abs=1e-6) for known in served[current]], "a version gives what it gave"
+        load = Load(server)
+        if kill % 3 == 0:
+            server.post("/v1/align", {}, KEY)
+        time.sleep(rng.uniform(0, 0.4))
+        acknowledged = max(acknowledged, server.send("/v1/status", key=KEY).json["log"]["rows"])
+        server.kill()
+        load.end()
+    with serve(setting, tmp_path / "state") as server:
+        assert logged(tmp_path / "state") >= acknowledged > 100
+        versions = server.send("/v1/versions", key=KEY).json["versions"]
+        for version in versions:
+            assert server.post("/v1/rollback", {"version": version["number"]}, KEY).status == (200 if version["admitted"] else 422)
+    assert not [path for path in (tmp_path / "state").rglob("*.tmp*")]
+
+
+def test_a_full_disk_stops_the_log_and_not_the_server(setting, tmp_path):
+    server = serve(setting, tmp_path / "state")
+    # No file may grow beyond 300 KiB: writes fail as they do on a full disk.
+    server.command = ["bash", "-c", "trap '' XFSZ; ulimit -f 300; exec \"$@\"", "bash", *server.command]
+    with server:
+        deadline, said = time.monotonic() + 60, ""
+        while not said and time.monotonic() < deadline:
+            text = " ".join(["heather"] * 200) + str(time.monotonic())
+            assert server.post("/v1/rewards", {"rows": [{"prompt": text, "responses": [" nine", " ten"]}]}, KEY).status == 200
+            said = server.send("/v1/status", key=KEY).json["log"]["error"]
+        assert said and "\n" not in said
+        assert server.post("/v1/rewards", {"rows": ROWS}, KEY).status == 200
+    assert logged(tmp_path / "state") > 0
+
+
+def test_a_damaged_log_is_put_aside(setting, tmp_path):
+    with serve(setting, tmp_path / "state") as server:
+        server.post("/v1/rewards", {"rows": ROWS}, KEY)
+    path = tmp_path / "state/log.sqlite"
+    damaged = bytearray(path.read_bytes())
+    damaged[100:4000] = random.Random(2).randbytes(3900)
+    path.write_bytes(damaged)
+    with serve(setting, tmp_path / "state") as server:
+        assert server.post("/v1/rewards", {"rows": ROWS}, KEY).status == 200
+    assert "damaged-1" in server.log and (tmp_path / "state/log.sqlite.damaged-1").read_bytes() == bytes(damaged)
+    assert logged(tmp_path / "state") == 8
+
+
+def test_events_survive(setting, tmp_path):
+    with serve(setting, tmp_path / "state") as server:
+        for _ in range(3):
+            server.post("/v1/rewards", {"rows": [{"prompt": f"{i} inn", "responses": [" nine", " ten"]} for i in range(12)]}, KEY)
+        assert server.post("/v1/align", {}, KEY).status == 202
+        while server.send("/v1/status", key=KEY).json["alignment"]["state"] != "idle" or not server.send("/v1/status", key=KEY).json["events"]:
+            time.sleep(0.05)
+        events = server.send("/v1/status", key=KEY).json["events"]
+    with serve(setting, tmp_path / "state") as server:
+        assert server.send("/v1/status", key=KEY).json["events"] == events
+    assert [json.loads(line) for line in (tmp_path / "state/events.jsonl").read_text().splitlines()] == events
