@@ -72,7 +72,8 @@ const RewardRoutes::Route* RewardRoutes::find_route(const HttpRequest& request, 
       {"GET", "/v1/models", nullptr, Dialect::common, score, nullptr, list_models},
       {"GET", "/v1/status", nullptr, Dialect::common, score, nullptr, [](const RewardService& service) { return service.status(); }},
       {"GET", "/v1/versions", nullptr, Dialect::common, score, nullptr, [](const RewardService& service) { return service.versions(); }},
-      {"GET", "/v1/samples", nullptr, Dialect::common, Role::admin, nullptr, [](const RewardService& service) { return service.samples(); }},
+      {"GET", "/v1/samples", nullptr, Dialect::common, Role::admin, nullptr,
+       [](const RewardService& service) { return service.samples(); }},
       {"GET", "/", nullptr, Dialect::common, {}},
       {"GET", "/metrics", nullptr, Dialect::common, score},
       {"GET", "/openapi.json", nullptr, Dialect::common, score},
@@ -171,9 +172,11 @@ HttpResponse RewardRoutes::answer_get(const Route& route) const {
   if (route.document != nullptr) return json_response(200, route.document(service_));
   const std::string_view path = route.path;
   if (path == "/")
-    return {.body = dashboard_page(),
-            .content_type = "text/html; charset=utf-8",
-            .headers = {{"Content-Security-Policy", dashboard_policy()}, {"X-Content-Type-Options", "nosniff"}, {"Referrer-Policy", "no-referrer"}}};
+    return {
+        .body = dashboard_page(),
+        .content_type = "text/html; charset=utf-8",
+        .headers = {
+            {"Content-Security-Policy", dashboard_policy()}, {"X-Content-Type-Options", "nosniff"}, {"Referrer-Policy", "no-referrer"}}};
   if (path == "/metrics") return {.body = metrics_.to_text(service_), .content_type = "text/plain; version=0.0.4"};
   if (path == "/openapi.json") return json_response(200, schemas_.document());
   if (path == "/ready" && ending_) return error_response(Dialect::common, 503, "the server is shutting down");

@@ -38,7 +38,8 @@ struct ScoreQuery {
   bool attributions = false;         // whether it also asks which tokens the rewards come from
 };
 
-// Which tokens a reward comes from (model/attribution.h): the values add up to reward - baseline_reward, but for `error` of that difference.
+// Which tokens a reward comes from (model/attribution.h): the values add up to reward - baseline_reward, but for `error` of that
+// difference.
 struct TokenValue {
   std::string token;
   double value;

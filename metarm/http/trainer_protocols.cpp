@@ -28,7 +28,10 @@ Json attribution_json(const ItemAttribution& attribution) {
     tokens.push_back(token.token);
     values.push_back(token.value);
   }
-  return {{"tokens", std::move(tokens)}, {"values", std::move(values)}, {"baseline_reward", attribution.baseline_reward}, {"error", attribution.error}};
+  return {{"tokens", std::move(tokens)},
+          {"values", std::move(values)},
+          {"baseline_reward", attribution.baseline_reward},
+          {"error", attribution.error}};
 }
 
 // Adds them to a row's answer; `next` is its first text's.

@@ -21,7 +21,8 @@ constexpr std::int64_t kFirstPoints = 8;
 // Legendre's polynomial of degree n at x, and its derivative.
 std::pair<double, double> legendre(std::int64_t n, double x) {
   double before = 1, value = x;
-  for (std::int64_t k = 2; k <= n; ++k) before = std::exchange(value, ((2 * k - 1) * x * value - (k - 1) * before) / static_cast<double>(k));
+  for (std::int64_t k = 2; k <= n; ++k)
+    before = std::exchange(value, ((2 * k - 1) * x * value - (k - 1) * before) / static_cast<double>(k));
   return {value, static_cast<double>(n) * (x * value - before) / (x * x - 1)};
 }
 

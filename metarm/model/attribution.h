@@ -17,9 +17,9 @@
 namespace metarm {
 
 struct AttributionOptions {
-  bool integrated = true;               // false: gradient x input
-  double tolerance = 0.02;              // of |error| / |reward - baseline reward|
-  std::int64_t max_points = 256;        // of the integral, at most
+  bool integrated = true;                // false: gradient x input
+  double tolerance = 0.02;               // of |error| / |reward - baseline reward|
+  std::int64_t max_points = 256;         // of the integral, at most
   std::int64_t tokens_per_batch = 2048;  // of a forward and backward pass
 };
 

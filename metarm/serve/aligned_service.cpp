@@ -32,7 +32,8 @@ RmVersion current_version(RmVersions& versions, const std::string& state, const 
   }
   const RmVersion first = versions.version(1);
   if (first.checkpoint != whole_path(checkpoint.directory))
-    fail_input("{}: expected the state of {}, got that of {}; --state names another folder", state, whole_path(checkpoint.directory), first.checkpoint);
+    fail_input("{}: expected the state of {}, got that of {}; --state names another folder", state, whole_path(checkpoint.directory),
+               first.checkpoint);
   if (!versions.current()) versions.make_current(1);
   return *versions.current();
 }
@@ -45,11 +46,12 @@ AlignedService::AlignedService(const std::vector<NamedCheckpoint>& checkpoints, 
       started_s_(seconds_since_1970()),
       versions_(options.state.empty() ? nullptr : std::make_unique<RmVersions>(options.state)),
       server_(open, limits),
-      watch_({options.log, options.test, options.reference_groups, options.alignment.steps > 0},
-             [this] {
-               if (alignment_) alignment_->notice();
-             },
-             log),
+      watch_(
+          {options.log, options.test, options.reference_groups, options.alignment.steps > 0},
+          [this] {
+            if (alignment_) alignment_->notice();
+          },
+          log),
       history_(kPoints) {
   for (const NamedCheckpoint& checkpoint : checkpoints) {
     if (!versions_ || checkpoint.name != model_) {
@@ -101,7 +103,11 @@ Json AlignedService::versions() const {
 Json AlignedService::status() const {
   Json models = Json::array();
   for (const ServedModel& model : server_.models())
-    models.push_back({{"name", model.name}, {"version", model.version}, {"rows", model.rows}, {"tokens", model.tokens}, {"loaded_at", model.loaded_at_s}});
+    models.push_back({{"name", model.name},
+                      {"version", model.version},
+                      {"rows", model.rows},
+                      {"tokens", model.tokens},
+                      {"loaded_at", model.loaded_at_s}});
   const QueueState queue = server_.queue();
   Json status = {{"time", seconds_since_1970()},
                  {"started", started_s_},

@@ -24,7 +24,6 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kEvents = 100;
 constexpr std::size_t kFewestGroups = 10;
-constexpr std::int64_t kFewestForReference = 32;
 constexpr const char* kDefaultSteps = "50";
 const std::set<std::string> kSetHere = {"model", "pairs", "responses", "output", "seed", "resume", "policy", "reference_policy"};
 
@@ -36,18 +35,16 @@ Json to_json(const GuardDecision& decision) {
   const AccuracyChange& accuracy = decision.accuracy;
   const DiscriminationChange& discrimination = decision.discrimination;
   return {{"accuracy",
-           {{"pairs", accuracy.pairs}, {"gained", accuracy.gained}, {"lost", accuracy.lost}, {"change", accuracy.change}, {"lower", accuracy.lower}}},
+           {{"pairs", accuracy.pairs},
+            {"gained", accuracy.gained},
+            {"lost", accuracy.lost},
+            {"change", accuracy.change},
+            {"lower", accuracy.lower}}},
           {"discrimination",
            {{"groups", discrimination.groups},
             {"served", discrimination.served},
             {"candidate", discrimination.candidate},
             {"upper", discrimination.upper}}}};
-}
-
-std::optional<ShiftReference> reference_of(const RmVersion& version) {
-  const auto found = version.measures.find("reference");
-  if (found == version.measures.end()) return {};
-  return ShiftReference{(*found)["differences"].get<std::vector<double>>(), (*found)["rewards"].get<std::vector<double>>()};
 }
 
 double near_tie_of(const RmVersion& version) { return version.measures.value("near_tie", 0.0); }
@@ -86,7 +83,8 @@ void check(const SelfAlignmentOptions& options) {
   for (const ConfigEntry& entry : load_config_file(options.config).top.entries)
     if (kSetHere.contains(entry.key)) fail_input("{}: expected an option that the server does not set itself, got this one", entry.where);
   AlignOptions align;
-  const std::vector<std::string> arguments = {"--config", options.config, "--model", "-", "--pairs", "-", "--responses", "-", "--output", "-"};
+  const std::vector<std::string> arguments = {"--config", options.config, "--model", "-",        "--pairs",
+                                              "-",        "--responses",  "-",       "--output", "-"};
   parse_options("serve: --align", align, arguments);
 }
 
@@ -97,12 +95,13 @@ SelfAlignment::SelfAlignment(const SelfAlignmentOptions& options, const std::str
   if (!options_.eval_pairs.empty()) eval_pairs_ = read_pairs(options_.eval_pairs, BadRows::stop).rows;
   journal_ = std::make_unique<Journal>(state_folder_ + "/events.jsonl", [&](const JsonRow& row) {
     const Json& event = row.value;
-    events_.push_back({event.value("time", 0.0), event.value("event", ""), event.value("text", ""), event.value("version", std::int64_t{0})});
+    events_.push_back(
+        {event.value("time", 0.0), event.value("event", ""), event.value("text", ""), event.value("version", std::int64_t{0})});
     if (events_.size() > kEvents) events_.pop_front();
   });
   const RmVersion current = *versions_.current();
   attempts_ = versions_.all().back().number;
-  watch_.begin_version(reference_of(current), near_tie_of(current));
+  watch_.begin_version(near_tie_of(current));
   if (!options_.pairs.empty()) thread_ = std::thread([this] { work(); });
 }
 
@@ -159,9 +158,7 @@ void SelfAlignment::work() {
     std::string reason;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] {
-        return ending_ || watch_.test().alarm != alarmed || !(reason = reason_to_begin()).empty();
-      });
+      wake_.wait(lock, [&] { return ending_ || watch_.test().alarm != alarmed || !(reason = reason_to_begin()).empty(); });
       if (ending_) return;
     }
     if (watch_.test().alarm != alarmed) {
@@ -261,8 +258,10 @@ void SelfAlignment::run_process(const Material& material, const RmVersion& paren
   const std::string errors = material.folder + "/errors";
   const FinishedProcess finished =
       metarm::run_process(arguments, {.seconds = options_.timeout_s, .errors_to = errors, .cancelled = [this] { return cancelled(); }});
-  if (finished.killed && !cancelled()) fail_io("metarm align: expected it to end within {} s, got no end; it was killed", options_.timeout_s);
-  if (finished.exit_code == 137) fail_io("metarm align: expected it to end by itself, but it was killed; the memory may have been too small");
+  if (finished.killed && !cancelled())
+    fail_io("metarm align: expected it to end within {} s, got no end; it was killed", options_.timeout_s);
+  if (finished.exit_code == 137)
+    fail_io("metarm align: expected it to end by itself, but it was killed; the memory may have been too small");
   if (finished.exit_code != 0) fail_io("metarm align ended with {}: {}", finished.exit_code, last_line(read_file(errors)));
 }
 
@@ -289,8 +288,8 @@ struct Scored {
 };
 
 // What both models could score: pairs of which both texts, groups of which two responses fit.
-std::pair<Scored, Scored> sort_out(const std::vector<std::optional<float>>& a, const std::vector<std::optional<float>>& b, std::size_t pairs,
-                                   const std::vector<ResponseGroup>& groups) {
+std::pair<Scored, Scored> sort_out(const std::vector<std::optional<float>>& a, const std::vector<std::optional<float>>& b,
+                                   std::size_t pairs, const std::vector<ResponseGroup>& groups) {
   std::pair<Scored, Scored> scored;
   std::size_t at = 0;
   for (std::size_t i = 0; i < pairs; ++i, at += 2)
@@ -323,20 +322,13 @@ GuardMeasures SelfAlignment::measure(const Material& material, const std::shared
 }
 
 void SelfAlignment::decide(const Material& material, const RmVersion& parent, const std::shared_ptr<ModelVersion>& candidate) {
-  GuardMeasures measures = measure(material, candidate);
-  const GuardDecision decision = decide_admission(measures, options_.guard);
+  const GuardDecision decision = decide_admission(measure(material, candidate), options_.guard);
   RmVersion version;
   version.parent = parent.number;
   version.admitted = decision.admitted;
   version.reasons = decision.reasons;
   version.measures = to_json(decision);
   version.map = decision.map;
-  if (decision.admitted && static_cast<std::int64_t>(measures.candidate_groups.size()) >= kFewestForReference) {
-    for (std::vector<float>& group : measures.candidate_groups)
-      for (float& reward : group) reward = static_cast<float>(decision.map(reward));
-    const ShiftReference reference = shift_reference(measures.candidate_groups);
-    version.measures["reference"] = {{"differences", reference.differences}, {"rewards", reference.rewards}};
-  }
   version.measures["near_tie"] = 0.1 * decision.served_scale.deviation;
   version.measures["id"] = candidate->id();
 
@@ -349,7 +341,7 @@ void SelfAlignment::decide(const Material& material, const RmVersion& parent, co
     versions_.make_current(added.number);
     candidate->serve_by(added.map);
     server_.swap_version(model_, candidate);
-    watch_.begin_version(reference_of(added), near_tie_of(added));
+    watch_.begin_version(near_tie_of(added));
   }
   add_event(added.admitted ? "admitted" : "rejected", added.number, reasons);
 }
@@ -366,7 +358,7 @@ Json SelfAlignment::roll_back(std::int64_t number) {
   version->serve_by(chosen.map);
   versions_.make_current(number);
   server_.swap_version(model_, version);
-  watch_.begin_version(reference_of(chosen), near_tie_of(chosen));
+  watch_.begin_version(near_tie_of(chosen));
   add_event("rollback", number, fmt::format("version {} is served again", number));
   return {{"version", number}, {"id", version->id()}};
 }
@@ -417,7 +409,7 @@ Json SelfAlignment::versions() const {
   for (const RmVersion& version : versions_.all()) {
     Json measures = version.measures;
     const std::string id = measures.value("id", "");
-    for (const char* inner : {"reference", "near_tie", "id"}) measures.erase(inner);
+    for (const char* inner : {"near_tie", "id"}) measures.erase(inner);
     list.push_back({{"number", version.number},
                     {"id", id},
                     {"parent", version.parent},

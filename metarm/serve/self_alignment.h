@@ -100,8 +100,8 @@ class SelfAlignment {
   bool requested_ = false, ending_ = false;
   std::uint64_t rollbacks_ = 0, begun_at_rollbacks_ = 0;
   std::int64_t attempts_ = 0, groups_at_attempt_ = 0;
-  std::int64_t step_ = 0;                                  // the highest that was named
-  std::optional<std::int64_t> wanted_period_, period_;     // of options_.steps steps: called for, and decided
+  std::int64_t step_ = 0;                               // the highest that was named
+  std::optional<std::int64_t> wanted_period_, period_;  // of options_.steps steps: called for, and decided
   std::deque<Event> events_;
   std::thread thread_;
 };

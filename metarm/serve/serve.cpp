@@ -30,8 +30,7 @@ void check_options(const ServeOptions& options) {
     fail_input("serve: --redact: expected it without --pairs, got both; responses cannot be aligned to without their texts");
   if (!options.pairs.empty() && options.eval_pairs.empty())
     fail_input("serve: --pairs: expected --eval-pairs beside it, got none; the guard measures on held-out pairs");
-  if (options.align_steps > 0 && options.align_every > 0)
-    fail_input("serve: --align-steps: expected it without --align-every, got both");
+  if (options.align_steps > 0 && options.align_every > 0) fail_input("serve: --align-steps: expected it without --align-every, got both");
 }
 
 SelfAlignmentOptions alignment_options(const ServeOptions& options) {

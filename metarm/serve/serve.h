@@ -66,8 +66,9 @@ struct ServeOptions {
                        .help = "Folder, made where there is none: the shift log, all versions of the first model, and what became of them. "
                                "A server that is started with it again goes on with the version served last."});
     visit(self.no_log, {.name = "no-log", .help = "Keep nothing of what is scored, and make no --state."});
-    visit(self.redact, {.name = "redact",
-                        .help = "Keep hashes of texts, and their rewards, instead of texts: the shift is noticed, but nothing can be aligned."});
+    visit(self.redact,
+          {.name = "redact",
+           .help = "Keep hashes of texts, and their rewards, instead of texts: the shift is noticed, but nothing can be aligned."});
     visit(self.log_rows, {.name = "log-rows", .help = "Rows of the shift log; the oldest go.", .min = 1});
     visit(self.log_days, {.name = "log-days", .help = "Age of a row in days before it goes.", .min = 0.001, .max = 36500});
     visit(self.log_rows_per_s,
@@ -78,7 +79,7 @@ struct ServeOptions {
                             .max = 0.5});
     visit(self.reference_groups,
           {.name = "reference-groups",
-           .help = "Prompts with two responses that a version without an alignment of its own takes as what is usual.",
+           .help = "Prompts with two responses that each version takes as what is usual, from the moment that it is served.",
            .min = 10});
     visit(self.pairs, {.name = "pairs",
                        .help = "The pairs that the first model was trained on. With them the server aligns it when the shift test gives an "
@@ -87,10 +88,9 @@ struct ServeOptions {
     visit(self.align, {.name = "align",
                        .help = "TOML file of `metarm align`'s options for the server's alignments. Without max_steps or epochs: 50 steps.",
                        .needs = "pairs"});
-    visit(self.align_launcher,
-          {.name = "align-launcher",
-           .help = "Words put before `metarm align`, such as `mpirun -n 2` or `env CUDA_VISIBLE_DEVICES=1`.",
-           .needs = "pairs"});
+    visit(self.align_launcher, {.name = "align-launcher",
+                                .help = "Words put before `metarm align`, such as `mpirun -n 2` or `env CUDA_VISIBLE_DEVICES=1`.",
+                                .needs = "pairs"});
     visit(self.align_groups, {.name = "align-groups",
                               .help = "Response groups that one alignment draws from the log, new ones more often; a fifth of them is "
                                       "held out for the guard. As many must come from one alignment to the next.",

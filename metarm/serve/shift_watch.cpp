@@ -22,12 +22,8 @@ std::optional<PromptAndResponse> split(const std::string& text, const std::strin
 }
 
 Json stream_json(const StreamFigures& figures) {
-  return {{"reference", figures.reference},
-          {"window", figures.window},
-          {"period", figures.period},
-          {"reference_mean", figures.reference_mean},
-          {"window_mean", figures.window_mean},
-          {"distance", figures.distance},
+  return {{"reference", figures.reference},           {"window", figures.window},           {"period", figures.period},
+          {"reference_mean", figures.reference_mean}, {"window_mean", figures.window_mean}, {"distance", figures.distance},
           {"evidence", figures.log10_evidence}};
 }
 
@@ -42,23 +38,24 @@ std::optional<PromptAndResponse> prompt_and_response(const ScoreItem& item) {
     return PromptAndResponse{implicit_prompt(*content), Conversation{messages->back()}};
   }
   const std::string& text = std::get<std::string>(*content);
-  if (const auto* told = item.told_prompt ? std::get_if<std::string>(&*item.told_prompt) : nullptr; told != nullptr) return split(text, *told);
+  if (const auto* told = item.told_prompt ? std::get_if<std::string>(&*item.told_prompt) : nullptr; told != nullptr)
+    return split(text, *told);
   return split(text, std::get<std::string>(implicit_prompt(*content)));
 }
 
 ShiftWatch::ShiftWatch(const ShiftWatchOptions& options, std::function<void()> notice, Log& log)
     : options_(options), notice_(std::move(notice)) {
   if (options_.log) log_ = std::make_unique<ShiftLog>(*options_.log, log);
-  begin_version({}, 0);
+  begin_version(0);
 }
 
-void ShiftWatch::begin_version(const std::optional<ShiftReference>& reference, double near_tie) {
+void ShiftWatch::begin_version(double near_tie) {
   const std::lock_guard lock(mutex_);
   if (test_) groups_before_ += test_->groups();
   ShiftTestOptions options = options_.test;
   options.near_tie = near_tie;
   options.seed += tests_++;
-  test_ = reference ? std::make_unique<ShiftTest>(*reference, options) : std::make_unique<ShiftTest>(options_.reference_groups, options);
+  test_ = std::make_unique<ShiftTest>(options_.reference_groups, options);
 }
 
 void ShiftWatch::add(const ScoreQuery& query, const ScoreReply& reply) {
@@ -68,14 +65,16 @@ void ShiftWatch::add(const ScoreQuery& query, const ScoreReply& reply) {
   }
 }
 
-void ShiftWatch::add_one(const PromptAndResponse& texts, float reward, const std::string& version, const std::optional<std::int64_t>& step) {
+void ShiftWatch::add_one(const PromptAndResponse& texts, float reward, const std::string& version,
+                         const std::optional<std::int64_t>& step) {
   const double now_s = seconds_since_1970();
   const double time_s = options_.time_is_step ? static_cast<double>(step.value_or(0)) : now_s;
   bool noticed = false;
   {
     const std::lock_guard lock(mutex_);
     if (log_)
-      if (const std::uint64_t ticket = log_->add({texts.prompt, texts.response, reward, version, time_s, step}); ticket > 0) last_ticket_ = ticket;
+      if (const std::uint64_t ticket = log_->add({texts.prompt, texts.response, reward, version, time_s, step}); ticket > 0)
+        last_ticket_ = ticket;
     const std::int64_t groups = test_->groups();
     noticed = test_->add(hash(texts.prompt), hash(texts.response), reward) || test_->groups() > groups;
     if (keeps_texts()) samples_.push_front({now_s, texts.prompt, texts.response, reward, version, step});

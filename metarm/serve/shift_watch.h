@@ -27,7 +27,7 @@ std::optional<PromptAndResponse> prompt_and_response(const ScoreItem& item);
 struct ShiftWatchOptions {
   std::optional<ShiftLogOptions> log;  // none: nothing is kept, and no text is shown
   ShiftTestOptions test;
-  std::int64_t reference_groups = 256;  // the first so many are the reference of a version that brings none
+  std::int64_t reference_groups = 256;  // the first so many of a version are its reference
   bool time_is_step = false;            // the log's time is the trainer's step, in which it is drawn: the same whenever it runs
 };
 
@@ -37,8 +37,8 @@ class ShiftWatch {
   ShiftWatch(const ShiftWatchOptions& options, std::function<void()> notice, Log& log);
 
   void add(const ScoreQuery& query, const ScoreReply& reply);  // a scored one; thread-safe, never waits for the disk
-  // The test begins anew, for another version of the model: with these rewards, or with the next groups' as its reference.
-  void begin_version(const std::optional<ShiftReference>& reference, double near_tie);
+  // The test begins anew, for another version of the model: the rewards of the next groups are its reference.
+  void begin_version(double near_tie);
 
   ShiftState test() const;
   std::int64_t groups() const;  // prompts with two distinct responses, since the start

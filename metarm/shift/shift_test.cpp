@@ -45,15 +45,6 @@ StreamFigures figures(const StreamTest& test) {
 
 }  // namespace
 
-ShiftReference shift_reference(std::span<const std::vector<float>> group_rewards) {
-  ShiftReference reference;
-  for (const std::vector<float>& rewards : group_rewards) {
-    if (!rewards.empty()) reference.rewards.push_back(rewards[0]);
-    if (rewards.size() > 1) reference.differences.push_back(std::abs(static_cast<double>(rewards[0]) - rewards[1]));
-  }
-  return reference;
-}
-
 double kolmogorov_distance(std::span<const double> reference, std::vector<double> values) {
   if (reference.empty() || values.empty()) return 0;
   std::sort(values.begin(), values.end());
@@ -124,10 +115,11 @@ bool ShiftTest::add(std::uint64_t prompt, std::uint64_t response, float reward) 
     return take(rewards_, collected_.rewards, reward);
   }
   Seen& seen = known->second;
-  if (seen.complete || seen.response == response) return false;
+  if (seen.complete) return false;
   seen.complete = true;
-  ++groups_;
-  return take(differences_, collected_.differences, std::abs(static_cast<double>(reward) - seen.reward));
+  const bool repeated = seen.response == response;  // whose reward may differ by rounding
+  groups_ += !repeated;
+  return take(differences_, collected_.differences, repeated ? 0 : std::abs(static_cast<double>(reward) - seen.reward));
 }
 
 void ShiftTest::remember(std::uint64_t prompt, const Seen& seen) {

@@ -1,8 +1,9 @@
 // Whether the responses that are scored now come from the same policy, as the reward model sees it, as those of its last alignment: a test
 // that may be looked at after every response.
 //
-// Two streams are compared with their reference: the absolute reward difference of a prompt's first two distinct responses, and the reward
-// of its first. One value a prompt: responses to one prompt are not independent, prompts are taken to be.
+// Two streams are compared with their reference: the absolute reward difference of a prompt's first two responses, and the reward of its
+// first. Two that are the same text have a difference of 0: a policy that repeats itself has shifted, too. One value a prompt: responses to
+// one prompt are not independent, prompts are taken to be.
 //
 //   u_n = (#{v_i < v_n} + U (1 + #{i < n: v_i = v_n})) / n     U uniform, i over the reference and the stream up to n
 //
@@ -28,9 +29,6 @@ namespace metarm {
 struct ShiftReference {
   std::vector<double> differences, rewards;  // one a prompt
 };
-// By the same rule as the stream, from rewards of groups that are in no particular order: |r_1 - r_2| and r_1. Groups of one give a reward
-// alone. Take groups that the alignment was not trained on: it has moved those differences.
-ShiftReference shift_reference(std::span<const std::vector<float>> group_rewards);
 
 struct ShiftTestOptions {
   double alpha = 0.01;  // of a false alarm in a period, at most
@@ -87,8 +85,8 @@ class ShiftTest {
   // four times as many rewards. A `near_tie` of 0 becomes a tenth of those rewards' deviation.
   ShiftTest(std::int64_t prompts, const ShiftTestOptions& options);
 
-  // A scored response; `prompt` and `response` are hashes of the texts. Further responses to a prompt, and repeated ones, count for
-  // nothing. Internal error for a reward that is not finite. Returns whether the alarm went off here.
+  // A scored response; `prompt` and `response` are hashes of the texts. Further responses to a prompt count for nothing. Internal error for
+  // a reward that is not finite. Returns whether the alarm went off here.
   bool add(std::uint64_t prompt, std::uint64_t response, float reward);
   std::int64_t groups() const { return groups_; }  // prompts with two distinct responses so far
   ShiftState state() const;
@@ -108,7 +106,7 @@ class ShiftTest {
   StreamTest differences_, rewards_;
   std::unordered_map<std::uint64_t, Seen> seen_;
   std::deque<std::uint64_t> order_;  // of seen_, oldest first
-  ShiftReference collected_;  // while `wanted_` is not 0
+  ShiftReference collected_;         // while `wanted_` is not 0
   std::int64_t wanted_ = 0, periods_ = 0, groups_ = 0;
   bool alarm_ = false;
 };

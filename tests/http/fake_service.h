@@ -21,7 +21,7 @@ class FakeService : public RewardService {
   ScoreReply score(const ScoreQuery& query) override {
     const std::lock_guard lock(mutex_);
     if (broken) fail_internal("the model at /secret/path is broken");
-    ScoreReply reply{outcome, "rm", "v1", {}, {}, 100, 2.5};
+    ScoreReply reply{outcome, "rm", "v1", {}, {}, 100, 2.5, {}};
     step = query.step;
     if (!query.model.empty() && query.model != "rm") reply.outcome = ScoreOutcome::unknown_model;
     for (const ScoreItem& item : query.items) {

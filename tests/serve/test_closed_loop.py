@@ -35,8 +35,9 @@ def train(setting, folder, *options):
     with RewardServer("--model", setting / "rm", "--state", folder / "state", "--pairs", setting / "pairs.jsonl", "--eval-pairs", setting / "held_out.jsonl",
                       "--align", setting / "align.toml", "--reference-groups", 30, "--align-groups", 30, "--alarm-rate", 0.05, *options) as server:
         version = server.state["models"][0]["version"]
-        found = run_trainer(folder, trainer="trl", code=reward_code("trl.md", server.url), policy=str(setting / "policy"), prompts=prompts, steps=STEPS)
+        found = run_trainer(folder, trainer="trl", code=reward_code("trl.md", server.url), policy=str(setting / "policy"), prompts=prompts, steps=STEPS, learning_rate=1e-2)
         status, versions = server.send("/v1/status").json, server.send("/v1/versions").json
+    assert status["events"], status["shift"]
     events = [json.loads(line) for line in (folder / "state/events.jsonl").read_text().splitlines()]
     assert found["steps"] == STEPS and all(isinstance(reward, float) for call in found["calls"] for reward in call["rewards"])
     return found, events, versions, status["models"][0], version

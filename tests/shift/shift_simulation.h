@@ -24,6 +24,16 @@ struct SimulatedStream {
   double alpha = 0.01;
 };
 
+// By the same rule as the stream: |r_1 - r_2| and r_1 of each group.
+inline ShiftReference shift_reference(std::span<const std::vector<float>> group_rewards) {
+  ShiftReference reference;
+  for (const std::vector<float>& rewards : group_rewards) {
+    if (!rewards.empty()) reference.rewards.push_back(rewards[0]);
+    if (rewards.size() > 1) reference.differences.push_back(std::abs(static_cast<double>(rewards[0]) - rewards[1]));
+  }
+  return reference;
+}
+
 class StreamSimulation {
  public:
   StreamSimulation(const SimulatedStream& stream, std::uint64_t seed) : stream_(stream), seed_(seed), random_(seed, "simulated rewards") {}

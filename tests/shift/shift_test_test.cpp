@@ -63,9 +63,8 @@ TEST(ShiftTestRates, FindsShifts) {
 TEST(ShiftTest, TakesOneValueOfEachPrompt) {
   ShiftTest test({{1, 2}, {0}}, {.near_tie = 0.5});
   test.add(1, 10, 3);
-  test.add(1, 10, 3);  // the same response again
-  EXPECT_EQ(test.state().differences.period, 0);
   test.add(2, 10, 5);
+  EXPECT_EQ(test.state().differences.period, 0);
   test.add(1, 11, 3.25);
   test.add(1, 12, 100);
   test.add(2, 13, 9);
@@ -77,6 +76,24 @@ TEST(ShiftTest, TakesOneValueOfEachPrompt) {
   EXPECT_EQ(state.differences.reference_mean, 1.5);
   EXPECT_EQ(state.reference_near_ties, 0);
   EXPECT_EQ(state.window_near_ties, 0.5);
+}
+
+TEST(ShiftTest, APolicyThatRepeatsItselfHasShifted) {
+  ShiftTest test(100, {});
+  RandomStream random(3, "repeats");
+  std::uint64_t prompt = 0;
+  for (; prompt < 200; ++prompt)
+    for (std::uint64_t k = 0; k < 2; ++k) test.add(prompt, k, static_cast<float>(random.normal()));
+  EXPECT_EQ(test.groups(), 200);
+  EXPECT_FALSE(test.state().alarm);
+  for (; prompt < 300 && !test.state().alarm; ++prompt) {
+    const auto reward = static_cast<float>(random.normal());
+    test.add(prompt, 7, reward);
+    test.add(prompt, 7, reward + 1e-6f);  // the same text in another batch
+  }
+  EXPECT_LT(prompt, 260u);
+  EXPECT_EQ(test.groups(), 200) << "nothing to align to in those";
+  EXPECT_GT(test.state().window_near_ties, 0.1);
 }
 
 TEST(ShiftTest, APromptCountsAgainAfterManyOthers) {

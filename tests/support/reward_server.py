@@ -27,7 +27,8 @@ class RewardServer:
     """Serves from a free port until the end of the `with`, when it must end well on SIGTERM."""
 
     def __init__(self, *arguments, cafile=None):
-        self.command = [str(BUILD / "metarm"), "serve", "--port", "0", "--json", "--threads", "1", *map(str, arguments)]
+        keeps = [] if {"--state", "--no-log"} & set(arguments) else ["--no-log"]
+        self.command = [str(BUILD / "metarm"), "serve", "--port", "0", "--json", "--threads", "1", *keeps, *map(str, arguments)]
         self.tls = ssl.create_default_context(cafile=cafile) if cafile else None
 
     def __enter__(self):
@@ -50,20 +51,25 @@ class RewardServer:
         self.log = self.read_log()
         return self.process.returncode
 
+    def kill(self):
+        """As a power cut would, as far as this process goes."""
+        self.process.kill()
+        self.process.communicate(timeout=60)
+
     def read_log(self):
         self.errors.seek(0)
         return self.errors.read()
 
-    def send(self, path, data=None, key=None):
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    def send(self, path, data=None, key=None, **headers):
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}) | {name.replace("_", "-"): str(value) for name, value in headers.items()}
         try:
             with urllib.request.urlopen(urllib.request.Request(self.url + path, data, headers), timeout=60, context=self.tls) as answer:
                 return Answer(answer.status, dict(answer.headers), answer.read().decode())
         except urllib.error.HTTPError as error:
             return Answer(error.code, dict(error.headers), error.read().decode())
 
-    def post(self, path, body, key=None):
-        return self.send(path, json.dumps(body).encode(), key)
+    def post(self, path, body, key=None, **headers):
+        return self.send(path, json.dumps(body).encode(), key, **headers)
 
     def posted(self, path, body):
         answer = self.post(path, body)
