@@ -7,10 +7,10 @@
 #include <sstream>
 #include <utility>
 
+#include "metarm/base/child_process.h"
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
 #include "metarm/base/stopwatch.h"
-#include "metarm/base/child_process.h"
 
 namespace metarm {
 

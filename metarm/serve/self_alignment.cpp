@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <limits>
 #include <set>
-#include <span>
 #include <utility>
 
 #include "metarm/base/child_process.h"
@@ -15,6 +14,7 @@
 #include "metarm/base/stopwatch.h"
 #include "metarm/base/wall_clock.h"
 #include "metarm/meta/align_options.h"
+#include "metarm/serve/held_out.h"
 
 namespace metarm {
 
@@ -265,64 +265,10 @@ void SelfAlignment::run_process(const Material& material, const RmVersion& paren
   if (finished.exit_code != 0) fail_io("metarm align ended with {}: {}", finished.exit_code, last_line(read_file(errors)));
 }
 
-namespace {
-
-// Pairs and groups as texts to score, in an order that can be undone.
-std::vector<ScoreItem> items_of(const std::vector<Pair>& pairs, const std::vector<ResponseGroup>& groups) {
-  std::vector<ScoreItem> items;
-  const auto add = [&](const std::optional<Content>& prompt, const Content& text, const std::string& where) {
-    items.push_back({.prompt = prompt, .text = text, .where = where});
-  };
-  for (const Pair& pair : pairs) {
-    add(pair.prompt, pair.chosen, pair.where);
-    add(pair.prompt, pair.rejected, pair.where);
-  }
-  for (const ResponseGroup& group : groups)
-    for (const Content& response : group.responses) add(group.prompt, response, "shift log");
-  return items;
-}
-
-struct Scored {
-  std::vector<PairRewards> pairs;
-  std::vector<std::vector<float>> groups;
-};
-
-// What both models could score: pairs of which both texts, groups of which two responses fit.
-std::pair<Scored, Scored> sort_out(const std::vector<std::optional<float>>& a, const std::vector<std::optional<float>>& b,
-                                   std::size_t pairs, const std::vector<ResponseGroup>& groups) {
-  std::pair<Scored, Scored> scored;
-  std::size_t at = 0;
-  for (std::size_t i = 0; i < pairs; ++i, at += 2)
-    if (a[at] && a[at + 1] && b[at] && b[at + 1]) {
-      scored.first.pairs.push_back({*a[at], *a[at + 1]});
-      scored.second.pairs.push_back({*b[at], *b[at + 1]});
-    }
-  for (const ResponseGroup& group : groups) {
-    std::vector<float> first, second;
-    for (std::size_t k = 0; k < group.responses.size(); ++k, ++at)
-      if (a[at] && b[at]) {
-        first.push_back(*a[at]);
-        second.push_back(*b[at]);
-      }
-    if (first.size() < 2) continue;
-    scored.first.groups.push_back(std::move(first));
-    scored.second.groups.push_back(std::move(second));
-  }
-  return scored;
-}
-
-}  // namespace
-
-GuardMeasures SelfAlignment::measure(const Material& material, const std::shared_ptr<const ModelVersion>& candidate) {
-  const std::vector<ScoreItem> items = items_of(eval_pairs_, material.held_out);
-  const auto stop = [this] { return cancelled(); };
-  auto [served, aligned] = sort_out(server_.score_by(server_.version(model_), items, stop), server_.score_by(candidate, items, stop),
-                                    eval_pairs_.size(), material.held_out);
-  return {std::move(served.pairs), std::move(aligned.pairs), std::move(served.groups), std::move(aligned.groups)};
-}
-
 void SelfAlignment::decide(const Material& material, const RmVersion& parent, const std::shared_ptr<ModelVersion>& candidate) {
-  const GuardDecision decision = decide_admission(measure(material, candidate), options_.guard);
+  const GuardMeasures measures =
+      measure_held_out(server_, server_.version(model_), candidate, eval_pairs_, material.held_out, [this] { return cancelled(); });
+  const GuardDecision decision = decide_admission(measures, options_.guard);
   RmVersion version;
   version.parent = parent.number;
   version.admitted = decision.admitted;

@@ -76,7 +76,6 @@ class SelfAlignment {
   void align(std::int64_t attempt);
   Material draw(std::int64_t attempt, const RmVersion& parent);
   void run_process(const Material& material, const RmVersion& parent, std::int64_t attempt);
-  GuardMeasures measure(const Material& material, const std::shared_ptr<const ModelVersion>& candidate);
   void decide(const Material& material, const RmVersion& parent, const std::shared_ptr<ModelVersion>& candidate);
   void add_event(const std::string& name, std::int64_t version, const std::string& text);
   bool cancelled() const;

@@ -1,0 +1,20 @@
+// The held-out rows that the guard judges a new version by, scored by it and by the one that is served.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "metarm/data/rows.h"
+#include "metarm/serve/reward_server.h"
+#include "metarm/shift/guard.h"
+
+namespace metarm {
+
+// Rows that both can score: pairs of which both texts, groups of which two responses are short enough. Computed between the requests of
+// clients; io error where `stop` says so.
+GuardMeasures measure_held_out(RewardServer& server, const std::shared_ptr<const ModelVersion>& served,
+                               const std::shared_ptr<const ModelVersion>& candidate, const std::vector<Pair>& pairs,
+                               const std::vector<ResponseGroup>& groups, const std::function<bool()>& stop);
+
+}  // namespace metarm
