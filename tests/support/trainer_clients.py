@@ -10,6 +10,7 @@ import functools
 import importlib.abc
 import importlib.machinery
 import json
+import os
 import subprocess
 import sys
 import types
@@ -25,7 +26,8 @@ FILES = Path(sys.prefix) / "files"
 def run_trainer(folder, **job):
     asked, answer = Path(folder) / "job.json", Path(folder) / "result.json"
     asked.write_text(json.dumps(job | {"folder": str(folder)}))
-    result = subprocess.run([sys.executable, __file__, asked, answer], capture_output=True, text=True, timeout=600)
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    result = subprocess.run([sys.executable, __file__, asked, answer], capture_output=True, text=True, timeout=600, env=environment)
     assert result.returncode == 0, result.stdout + result.stderr
     return json.loads(answer.read_text())
 
