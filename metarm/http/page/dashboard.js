@@ -147,7 +147,7 @@ function takeError(error) {
   state.trouble = troubleOf(error);
   if (error.status !== 401) return;
   const known = Boolean(accessKey);
-  setAccessKey("");
+  if (known) setAccessKey("");
   wantKey(known ? "The server does not know this key." : "This server asks for a key.");
 }
 
