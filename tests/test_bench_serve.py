@@ -46,7 +46,7 @@ def test_figures_and_ratios_of_a_cell():
     assert ours == {f"{cell.name}: {name}": value for name, value in {"requests_per_s": 1.0, "rows_per_s": 2.0, "p50_s": 1.0, "p99_s": 2.0, "reconnections": 0}.items()}
     speed, middle, slowest = cells.compare_cells([cell], {METARM: [ours], PLAIN: [theirs]})
     assert (speed["median"], middle["median"], slowest["median"]) == (4.0, 0.25, 0.25)
-    assert cells.reconnection_lines({METARM: [ours], PLAIN: [theirs, theirs]}) == [f"{PLAIN} closed a connection between two requests 6 times; they were sent again"]
+    assert cells.reconnection_lines({METARM: [ours], PLAIN: [theirs, theirs]}) == [f"requests sent again, as {PLAIN} had closed the connection: 6"]
     assert "4.00" in cells.ratio_table([speed]) and "0.50" in cells.figure_table([cell], {PLAIN: [theirs]})
 
 

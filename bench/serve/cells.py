@@ -10,7 +10,7 @@ from servers import METARM, PLAIN
 
 SINGLE, GROUPS, ALONE = "one response a request", "eight responses a request", "prompts that never come again"
 CLIENTS = (1, 8, 64)
-FULL = {"prompts": 64, "responses": 8, "max_length": 512, "batch_sizes": [8, 16, 32],
+FULL = {"prompts": 64, "responses": 8, "max_length": 512, "batch_sizes": [1, 4, 8, 16, 32],
         "requests": {SINGLE: {1: 32, 8: 96, 64: 192}, GROUPS: {1: 8, 8: 24, 64: 64}, ALONE: {1: 16, 8: 48, 64: 64}}}
 SHORT = {"prompts": 4, "responses": 8, "max_length": 2048, "batch_sizes": [4],
          "requests": {SINGLE: {1: 4, 8: 16, 64: 32}, GROUPS: {1: 1, 8: 2, 64: 4}, ALONE: {1: 2, 8: 4, 64: 4}}}
@@ -73,7 +73,7 @@ def ratio_table(results):
 def reconnection_lines(samples):
     """A line for each server that closed connections under its clients."""
     counts = {name: sum(value for run in runs for figure, value in run.items() if figure.endswith(": reconnections")) for name, runs in samples.items()}
-    return [f"{name} closed a connection between two requests {count} times; they were sent again" for name, count in counts.items() if count]
+    return [f"requests sent again, as {name} had closed the connection: {count}" for name, count in counts.items() if count]
 
 
 def figure_table(cells, samples):

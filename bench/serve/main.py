@@ -20,7 +20,7 @@ from workbench import Workbench, load_json_lines  # noqa: E402
 
 CACHE = ROOT / ".cache"
 MEASURES = ("load", "memory")
-TRIAL_REQUESTS = 128  # that tell which batches suit the plain server
+TRIAL_REQUESTS = 96  # that tell which batches suit the plain server
 FORMS = {"single": cells.SINGLE, "groups": cells.GROUPS, "alone": cells.ALONE}
 
 
@@ -114,7 +114,8 @@ def report_load(found, grid, short):
     print("\n" + cells.ratio_table(found["comparisons"]))
     print("\n" + cells.figure_table(grid, found["samples"]))
     print("memory at most: " + ", ".join(f"{name} {peak / 1e9:.2f} GB" for name, peak in found["peak_memory_bytes"].items()))
-    print("\n".join(cells.reconnection_lines(found["samples"])))
+    for line in cells.reconnection_lines(found["samples"]):
+        print(line)
     if short:
         print("The short form judges no times: both servers ran, and computed the same.")
 
