@@ -22,11 +22,17 @@ namespace metarm {
 namespace {
 
 constexpr int kNotStarted = 127;
+constexpr int kMostLeftPieces = 4096;  // that are still read once the process has ended: others may go on writing
 constexpr int kPatience_ms = 100, kEndPatience_ms = 5;
 
 // After fork: only what is safe between fork and exec.
 void step_back(const BackgroundWork& work) {
   setpgid(0, 0);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  signal(SIGPIPE, SIG_DFL);
+  if (const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC); nothing >= 0) dup2(nothing, STDIN_FILENO);
   [[maybe_unused]] const int niceness = nice(work.niceness);  // fewer rights to be nice are no reason to fail
   if (const int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC); score >= 0) {
     [[maybe_unused]] const ssize_t written = write(score, "1000", 4);
@@ -41,6 +47,7 @@ void step_back(const BackgroundWork& work) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent || dup2(output, STDOUT_FILENO) < 0) _exit(kNotStarted);
   if (work != nullptr) step_back(*work);
+  close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);  // sockets of clients, above all
   execvp(arguments[0], arguments);
   _exit(kNotStarted);
 }
@@ -58,6 +65,7 @@ class Child {
     if (id_ == 0) become(words.data(), pipe_ends[1], parent, work);
     close(pipe_ends[1]);
     output_ = pipe_ends[0];
+    if (work != nullptr && id_ > 0) setpgid(id_, id_);  // here, too: whoever comes first
     if (id_ < 0) {
       close(output_);
       fail_io("{}: could not start: {}", name_, std::strerror(errno));
@@ -74,9 +82,8 @@ class Child {
       end_if_due();
       look();
     }
-    while (read_some(0)) {
+    for (int i = 0; i < kMostLeftPieces && read_some(0); ++i) {
     }
-    if (work_ != nullptr) kill(-id_, SIGKILL);  // children that it has left behind
     finished_.exit_code = WIFSIGNALED(*status_) ? 128 + WTERMSIG(*status_) : WEXITSTATUS(*status_);
     return std::move(finished_);
   }
@@ -96,11 +103,13 @@ class Child {
     if (work_ == nullptr || finished_.killed) return;
     const bool late = work_->seconds > 0 && stopwatch_.seconds() > work_->seconds;
     if (!late && (!work_->cancelled || !work_->cancelled())) return;
-    finished_.killed = true;
-    kill(-id_, SIGKILL);
+    finished_.killed = kill(-id_, SIGKILL) == 0;
   }
 
   void look() {
+    siginfo_t info = {};
+    if (work_ != nullptr && waitid(P_PID, static_cast<id_t>(id_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == id_)
+      kill(-id_, SIGKILL);  // children that it has left behind, while its number is still its own
     int status = 0;
     const pid_t ended = waitpid(id_, &status, WNOHANG);
     if (ended == id_) status_ = status;

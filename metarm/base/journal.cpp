@@ -63,11 +63,16 @@ void Journal::read(const std::function<void(const JsonRow&)>& row) {
 }
 
 void Journal::append(const Json& row) {
-  const std::string text = row.dump() + "\n";
+  const std::string text = row.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  const off_t before = lseek(descriptor_, 0, SEEK_END);
   for (std::string_view rest = text; !rest.empty();) {
     const ssize_t count = ::write(descriptor_, rest.data(), rest.size());
-    if (count < 0 && errno != EINTR)
+    if (count < 0 && errno != EINTR) {
+      const int error = errno;
+      [[maybe_unused]] const int cut = ftruncate(descriptor_, before);  // no half line, to which the next would be added
+      errno = error;
       fail_io("{}: expected to write, got: {}{}", path_, std::strerror(errno), errno == ENOSPC ? "; free some space and run again" : "");
+    }
     if (count > 0) rest.remove_prefix(static_cast<std::size_t>(count));
   }
 }

@@ -29,7 +29,7 @@ class ConsoleLog : public Log {
     if (quiet_ && level == LogLevel::info) return;
     const std::lock_guard lock(mutex_);
     end_bar();
-    fmt::print(stderr, "{}{}\n", level == LogLevel::warning ? "warning: " : "", text);
+    say(fmt::format("{}{}\n", level == LogLevel::warning ? "warning: " : "", text));
   }
 
   void progress(std::string_view task, std::int64_t done, std::int64_t total, std::string_view note) override {
@@ -46,10 +46,13 @@ class ConsoleLog : public Log {
     if (terminal_)
       draw_bar(done, total, note);
     else
-      fmt::print(stderr, "{}: {}{}\n", task, amount(done, total), note.empty() ? "" : fmt::format("  {}", note));
+      say(fmt::format("{}: {}{}\n", task, amount(done, total), note.empty() ? "" : fmt::format("  {}", note)));
   }
 
  private:
+  // Where nobody can be told, as on a full disk, the work goes on.
+  static void say(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stderr); }
+
   static std::string amount(std::int64_t done, std::int64_t total) {
     return total > 0 ? fmt::format("{}/{}", done, total) : fmt::format("{}", done);
   }

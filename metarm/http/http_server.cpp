@@ -36,12 +36,19 @@ struct Serving {
 };
 thread_local Serving serving;
 
+// Without the port; an IPv6 address keeps its brackets.
+std::string host_name(const std::string& host) {
+  const std::size_t colon = host.find(':', host.starts_with('[') ? host.find(']') : 0);
+  return host.substr(0, colon);
+}
+
 HttpRequest head_of(const httplib::Request& request) {
   HttpRequest head;
   head.method = request.method == "HEAD" ? "GET" : request.method;
   head.path = request.path;
   head.authorization = request.get_header_value("Authorization");
   head.client = request.remote_addr;
+  head.host = host_name(request.get_header_value("Host"));
   head.step = request.get_header_value("X-Metarm-Step");
   head.abandoned = [connection = serving.connection] { return connection->client_gone(); };
   return head;

@@ -33,7 +33,11 @@ class RewardRoutes : public HttpHandler {
   std::optional<HttpResponse> answer_head(const HttpRequest& request) override;
   HttpResponse answer(const HttpRequest& request) override;
   HttpResponse refuse(const HttpRequest& request, int status, const std::string& message) override;
-  void close() { ending_ = true; }  // /ready says no from now on
+  // /ready says no from now on, and nobody waits for an alignment.
+  void close() {
+    ending_ = true;
+    service_.close();
+  }
 
  private:
   struct Route;

@@ -87,6 +87,7 @@ class RewardService {
   virtual ~RewardService() = default;
   // Waits for the rewards. Input errors name an item's `where`; others are those of scoring.
   virtual ScoreReply score(const ScoreQuery& query) = 0;
+  virtual void close() = 0;  // before the server ends: whoever waits for anything but rewards waits no longer
   virtual std::vector<ServedModel> models() const = 0;
   virtual QueueState queue() const = 0;
   // Documents of /v1/status, /v1/versions and /v1/samples (docs/serving.md).

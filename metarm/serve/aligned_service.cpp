@@ -34,6 +34,9 @@ RmVersion current_version(RmVersions& versions, const std::string& state, const 
   if (first.checkpoint != whole_path(checkpoint.directory))
     fail_input("{}: expected the state of {}, got that of {}; --state names another folder", state, whole_path(checkpoint.directory),
                first.checkpoint);
+  if (first.measures.value("id", "") != digest_checkpoint(checkpoint.directory))
+    fail_input("{}: expected the weights that this state began with, got others in {}; --state names another folder", state,
+               checkpoint.directory);
   if (!versions.current()) versions.make_current(1);
   return *versions.current();
 }
@@ -77,10 +80,10 @@ AlignedService::~AlignedService() {
 }
 
 ScoreReply AlignedService::score(const ScoreQuery& query) {
-  if (alignment_ && query.step && !alignment_->wait_for_step(*query.step, query.deadline)) {
+  if (alignment_ && query.step && server_.is_named(query.model, model_)) {
     ScoreReply reply;
-    reply.outcome = ScoreOutcome::late;
-    return reply;
+    reply.outcome = alignment_->wait_for_step(*query.step, query.deadline, query.abandoned);
+    if (reply.outcome != ScoreOutcome::scored) return reply;
   }
   ScoreReply reply = server_.score(query);
   if (reply.outcome == ScoreOutcome::scored && reply.model == model_) watch_.add(query, reply);

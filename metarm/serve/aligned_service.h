@@ -33,6 +33,9 @@ class AlignedService : public RewardService {
   ~AlignedService() override;
 
   ScoreReply score(const ScoreQuery& query) override;
+  void close() override {
+    if (alignment_) alignment_->close();
+  }
   std::vector<ServedModel> models() const override { return server_.models(); }
   QueueState queue() const override { return server_.queue(); }
   Json status() const override;

@@ -1,5 +1,6 @@
 #include "metarm/serve/model_version.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "metarm/base/error.h"
@@ -61,8 +62,10 @@ std::vector<std::vector<float>> ModelVersion::score(std::span<const std::vector<
 
 ItemAttribution ModelVersion::attribute(const TokenIds& tokens) const {
   const RewardModel& model = opened_.loaded.reward_model;
-  const Attribution found =
-      with_torch_errors([&] { return attribute_reward(model, tokens, baseline_token(opened_), {.tokens_per_batch = tokens_per_batch_}); });
+  const Attribution found = with_torch_errors([&] {
+    return attribute_reward(model, tokens, baseline_token(opened_),
+                            {.tokens_per_batch = std::min(tokens_per_batch_, AttributionOptions().tokens_per_batch)});
+  });
   ItemAttribution attribution{{}, map_(found.baseline_reward), found.error()};
   for (std::size_t i = 0; i < tokens.size(); ++i)
     attribution.tokens.push_back({opened_.tokenizer->decode(std::span(&tokens[i], 1), false), map_.scale * found.values[i]});

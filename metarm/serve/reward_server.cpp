@@ -13,7 +13,7 @@ namespace metarm {
 namespace {
 
 constexpr std::size_t kMostAttributions = 64;
-constexpr std::size_t kPartRows = 64;  // of one's own texts, so that a client's wait no longer than for one batch
+constexpr std::int64_t kPartRows = 64;  // of one's own texts, so that a client's wait no longer than for one batch
 constexpr auto kPause = std::chrono::milliseconds(100);
 
 }  // namespace
@@ -59,16 +59,15 @@ std::shared_ptr<ModelVersion> RewardServer::open(const std::string& directory) {
 
 std::shared_ptr<const ModelVersion> RewardServer::version(const std::string& model) const {
   const std::lock_guard lock(mutex_);
-  const Served* served = find(model);
-  if (served == nullptr) fail_input("model: expected a served one, got {}", model);
-  return served->version;
+  return const_cast<RewardServer*>(this)->require(model).version;
 }
 
 std::vector<std::optional<float>> RewardServer::score_by(const std::shared_ptr<const ModelVersion>& version,
                                                          const std::vector<ScoreItem>& items, const std::function<bool()>& stop) {
   std::vector<std::optional<float>> rewards(items.size());
+  const auto part = static_cast<std::size_t>(std::clamp<std::int64_t>(limits_.rows / 2, 1, kPartRows));
   for (std::size_t begin = 0; begin < items.size();) {
-    const std::size_t end = std::min(begin + kPartRows, items.size());
+    const std::size_t end = std::min(begin + part, items.size());
     std::vector<TokenIds> sequences;
     std::vector<std::size_t> places;
     for (std::size_t i = begin; i < end; ++i)
@@ -110,12 +109,16 @@ ScoreReply RewardServer::score(const ScoreQuery& query) {
     reply.tokens.push_back(tokens ? static_cast<std::int64_t>(tokens->size()) : 0);
     if (tokens) sequences.push_back(std::move(*tokens));
   }
+  if (query.attributions && query.items.size() > kMostAttributions)
+    fail_input("attributions: expected at most {} texts with them, got {}; they take a hundred times as long as rewards", kMostAttributions,
+               query.items.size());
   ScoreResult result = queue_.score(version, std::move(sequences), query.deadline, query.abandoned);
   reply.outcome = result.outcome;
   reply.retry_after_s = result.retry_after_s;
   if (result.outcome != ScoreOutcome::scored) return reply;
 
   if (query.attributions) attribute(query, *version, reply);
+  if (reply.outcome != ScoreOutcome::scored) return reply;
   auto next = result.rewards.begin();
   const std::lock_guard lock(mutex_);
   Served& served = require(reply.model);
@@ -128,18 +131,22 @@ ScoreReply RewardServer::score(const ScoreQuery& query) {
 }
 
 void RewardServer::attribute(const ScoreQuery& query, const ModelVersion& version, ScoreReply& reply) {
-  if (query.items.size() > kMostAttributions)
-    fail_input("attributions: expected at most {} texts with them, got {}; they take a hundred times as long as rewards", kMostAttributions,
-               query.items.size());
   for (const ScoreItem& item : query.items) {
-    if (ScoreQueue::Clock::now() > query.deadline || (query.abandoned && query.abandoned())) {
-      reply.outcome = ScoreOutcome::late;
-      return;
+    std::unique_lock one_at_a_time(attributing_, std::defer_lock);
+    while (!one_at_a_time.try_lock_for(kPause)) {
+      if (ScoreQueue::Clock::now() > query.deadline) reply.outcome = ScoreOutcome::late;
+      if (query.abandoned && query.abandoned()) reply.outcome = ScoreOutcome::abandoned;
+      if (reply.outcome != ScoreOutcome::scored) return;
     }
-    const std::lock_guard one_at_a_time(attributing_);
     const std::optional<TokenIds> tokens = version.tokens(item);
     reply.attributions.push_back(tokens ? version.attribute(*tokens) : ItemAttribution());
   }
+}
+
+bool RewardServer::is_named(const std::string& model, const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  const Served* served = find(model);
+  return served != nullptr && served->name == name;
 }
 
 std::vector<ServedModel> RewardServer::models() const {

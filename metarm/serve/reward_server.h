@@ -25,13 +25,14 @@ class RewardServer {
  public:
   using OpenVersion = std::function<std::shared_ptr<ModelVersion>(const std::string& directory)>;
 
-  explicit RewardServer(OpenVersion open, const QueueLimits& limits) : open_(std::move(open)), queue_(limits) {}
+  RewardServer(OpenVersion open, const QueueLimits& limits) : open_(std::move(open)), limits_(limits), queue_(limits) {}
 
   // Before anything is asked.
   void add(const NamedCheckpoint& checkpoint, std::shared_ptr<const ModelVersion> version);
 
   ScoreReply score(const ScoreQuery& query);
   std::vector<ServedModel> models() const;
+  bool is_named(const std::string& model, const std::string& name) const;  // whether a client who says `model` means the model `name`
   QueueState queue() const { return queue_.state(); }
 
   // The checkpoint in `directory`, served by nobody yet. One at a time.
@@ -55,9 +56,11 @@ class RewardServer {
   void attribute(const ScoreQuery& query, const ModelVersion& version, ScoreReply& reply);
 
   const OpenVersion open_;
+  const QueueLimits limits_;
   mutable std::mutex mutex_;  // over served_
   std::vector<Served> served_;
-  std::mutex opening_, attributing_;
+  std::mutex opening_;
+  std::timed_mutex attributing_;
   ScoreQueue queue_;
 };
 

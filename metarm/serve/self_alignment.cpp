@@ -2,18 +2,11 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <limits>
-#include <set>
 #include <utility>
 
-#include "metarm/base/child_process.h"
-#include "metarm/base/config_file.h"
 #include "metarm/base/error.h"
-#include "metarm/base/file.h"
-#include "metarm/base/options.h"
 #include "metarm/base/stopwatch.h"
 #include "metarm/base/wall_clock.h"
-#include "metarm/meta/align_options.h"
 #include "metarm/serve/held_out.h"
 
 namespace metarm {
@@ -21,15 +14,11 @@ namespace metarm {
 namespace {
 
 namespace fs = std::filesystem;
+using namespace std::chrono_literals;
 
-constexpr std::size_t kEvents = 100;
 constexpr std::size_t kFewestGroups = 10;
-constexpr const char* kDefaultSteps = "50";
-const std::set<std::string> kSetHere = {"model", "pairs", "responses", "output", "seed", "resume", "policy", "reference_policy"};
-
-std::string this_program() { return fs::read_symlink("/proc/self/exe").string(); }
-
-std::string groups_file(const std::string& folder) { return folder + "/groups.jsonl"; }
+constexpr std::int64_t kMostPatience = 64;
+constexpr const char* kWorkFolder = "alignment-";
 
 Json to_json(const GuardDecision& decision) {
   const AccuracyChange& accuracy = decision.accuracy;
@@ -47,72 +36,58 @@ Json to_json(const GuardDecision& decision) {
             {"upper", discrimination.upper}}}};
 }
 
+Json to_json(const RmVersion& version) {
+  Json measures = version.measures;
+  const std::string id = measures.value("id", "");
+  for (const char* inner : {"near_tie", "id"}) measures.erase(inner);
+  return {{"number", version.number},       {"id", id},
+          {"parent", version.parent},       {"created", version.created},
+          {"admitted", version.admitted},   {"reasons", version.reasons},
+          {"scale", version.map.scale},     {"offset", version.map.offset},
+          {"measures", std::move(measures)}};
+}
+
 double near_tie_of(const RmVersion& version) { return version.measures.value("near_tie", 0.0); }
 
-std::string last_line(const std::string& text) {
-  const std::size_t end = text.find_last_not_of('\n');
-  if (end == std::string::npos) return "no message";
-  const std::size_t begin = text.rfind('\n', end);
-  return text.substr(begin == std::string::npos ? 0 : begin + 1, end - (begin == std::string::npos ? 0 : begin + 1) + 1);
-}
-
-std::vector<std::string> option_words(const char* option, const std::vector<std::string>& values) {
-  std::vector<std::string> words = {option};
-  words.insert(words.end(), values.begin(), values.end());
-  return words;
-}
-
-bool names_its_length(const std::string& config) {
-  if (config.empty()) return false;
-  for (const ConfigEntry& entry : load_config_file(config).top.entries)
-    if (entry.key == "max_steps" || entry.key == "epochs") return true;
-  return false;
+void remove_work_folders(const std::string& state) {
+  std::vector<fs::path> left;
+  for (const fs::directory_entry& entry : fs::directory_iterator(state))
+    if (entry.path().filename().string().starts_with(kWorkFolder)) left.push_back(entry.path());
+  std::error_code ignored;
+  for (const fs::path& path : left) fs::remove_all(path, ignored);
 }
 
 }  // namespace
 
-struct SelfAlignment::Material {
-  std::string folder;
-  std::vector<ResponseGroup> groups, held_out;
-};
-
-void check(const SelfAlignmentOptions& options) {
-  if (options.pairs.empty()) return;
-  read_pairs(options.pairs, BadRows::stop);
-  if (options.config.empty()) return;
-  for (const ConfigEntry& entry : load_config_file(options.config).top.entries)
-    if (kSetHere.contains(entry.key)) fail_input("{}: expected an option that the server does not set itself, got this one", entry.where);
-  AlignOptions align;
-  const std::vector<std::string> arguments = {"--config", options.config, "--model", "-",        "--pairs",
-                                              "-",        "--responses",  "-",       "--output", "-"};
-  parse_options("serve: --align", align, arguments);
-}
-
 SelfAlignment::SelfAlignment(const SelfAlignmentOptions& options, const std::string& state, RmVersions& versions, const std::string& model,
                              RewardServer& server, ShiftWatch& watch, Log& log)
-    : options_(options), state_folder_(state), model_(model), server_(server), watch_(watch), log_(log), versions_(versions) {
-  fs::remove_all(state_folder_ + "/alignment");  // a killed server's
+    : options_(options),
+      state_folder_(state),
+      model_(model),
+      server_(server),
+      watch_(watch),
+      events_(state + "/events.jsonl", log),
+      versions_(versions) {
+  remove_work_folders(state_folder_);
   if (!options_.eval_pairs.empty()) eval_pairs_ = read_pairs(options_.eval_pairs, BadRows::stop).rows;
-  journal_ = std::make_unique<Journal>(state_folder_ + "/events.jsonl", [&](const JsonRow& row) {
-    const Json& event = row.value;
-    events_.push_back(
-        {event.value("time", 0.0), event.value("event", ""), event.value("text", ""), event.value("version", std::int64_t{0})});
-    if (events_.size() > kEvents) events_.pop_front();
-  });
-  const RmVersion current = *versions_.current();
-  attempts_ = versions_.all().back().number;
-  watch_.begin_version(near_tie_of(current));
-  if (!options_.pairs.empty()) thread_ = std::thread([this] { work(); });
+  note_versions();
+  attempts_ = known_.back().number;
+  watch_.begin_version(current_.measures.value("id", ""), near_tie_of(current_));
+  thread_ = std::thread([this] { work(); });
 }
 
 SelfAlignment::~SelfAlignment() {
+  close();
+  thread_.join();
+}
+
+void SelfAlignment::close() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
   }
   wake_.notify_all();
   decided_.notify_all();
-  if (thread_.joinable()) thread_.join();
 }
 
 void SelfAlignment::notice() {
@@ -122,7 +97,7 @@ void SelfAlignment::notice() {
 
 std::optional<std::string> SelfAlignment::begin() {
   const std::lock_guard lock(mutex_);
-  if (options_.pairs.empty()) return "expected a server with --pairs to align with, got one without";
+  if (!can_align()) return "expected a server with --pairs to align with, got one without";
   if (options_.steps > 0) return "expected a server without --align-steps: its trainer says when to align";
   if (state_ != State::idle || requested_) return "an alignment is running";
   requested_ = true;
@@ -130,70 +105,63 @@ std::optional<std::string> SelfAlignment::begin() {
   return {};
 }
 
-bool SelfAlignment::wait_for_step(std::int64_t step, std::chrono::steady_clock::time_point deadline) {
-  if (options_.steps == 0 || options_.pairs.empty()) return true;
+ScoreOutcome SelfAlignment::wait_for_step(std::int64_t step, std::chrono::steady_clock::time_point deadline,
+                                          const std::function<bool()>& abandoned) {
+  if (options_.steps == 0) return ScoreOutcome::scored;
   std::unique_lock lock(mutex_);
-  step_ = std::max(step_, step);
+  step_ = step;
   const std::int64_t period = step / options_.steps;
-  if (!period_) period_ = period;  // where a trainer begins, nothing is known yet
-  if (period <= *period_) return true;
+  // Where a trainer begins, or begins again, nothing is known yet. Requests of the last period may come late.
+  if (!period_ || period < *period_ - 1) {
+    period_ = period;
+    wanted_period_.reset();
+  }
+  if (period <= *period_) return ScoreOutcome::scored;
   wanted_period_ = std::max(wanted_period_.value_or(period), period);
   wake_.notify_one();
-  return decided_.wait_until(lock, deadline, [&] { return *period_ >= period || ending_; }) && !ending_;
+  while (*period_ < period) {
+    if (ending_) return ScoreOutcome::closing;
+    if (std::chrono::steady_clock::now() >= deadline) return ScoreOutcome::late;
+    if (abandoned && abandoned()) return ScoreOutcome::abandoned;
+    decided_.wait_for(lock, 50ms);
+  }
+  return ScoreOutcome::scored;
 }
 
-// With mutex_ held; empty: there is none.
+// With mutex_ held; empty: there is none. What is asked for is taken.
 std::string SelfAlignment::reason_to_begin() {
+  if (!can_align()) return "";
   if (options_.steps > 0) return wanted_period_ && *wanted_period_ > *period_ ? "step" : "";
   if (std::exchange(requested_, false)) return "request";
   const std::int64_t groups = watch_.groups() - groups_at_attempt_;
-  if (options_.every > 0 && groups >= options_.every) return "groups";
-  return options_.every == 0 && groups >= options_.groups && watch_.test().alarm ? "alarm" : "";
+  if (options_.every > 0) return groups >= options_.every ? "groups" : "";
+  return groups >= options_.groups * patience_ && watch_.alarm() ? "alarm" : "";
 }
 
 void SelfAlignment::work() {
   bool alarmed = false;
+  std::unique_lock lock(mutex_);
   for (;;) {
-    std::int64_t attempt = 0;
-    std::string reason;
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return ending_ || watch_.test().alarm != alarmed || !(reason = reason_to_begin()).empty(); });
-      if (ending_) return;
-    }
-    if (watch_.test().alarm != alarmed) {
+    wake_.wait(lock, [&] { return ending_ || watch_.alarm() != alarmed || !(reason_ = reason_to_begin()).empty(); });
+    if (ending_) return;
+    if (watch_.alarm() != alarmed) {
       alarmed = !alarmed;
-      if (alarmed) add_event("alarm", 0, "the rewards of what is scored have shifted since the last alignment");
+      if (alarmed) events_.add("alarm", current_.number, "the rewards of what is scored have shifted since this version was first served");
+      continue;
     }
-    if (reason.empty()) continue;
-    std::optional<std::int64_t> period;
-    {
-      const std::lock_guard lock(mutex_);
-      attempt = ++attempts_;
-      groups_at_attempt_ = watch_.groups();
-      state_ = State::running;
-      reason_ = reason;
-      since_s_ = seconds_since_1970();
-      begun_at_rollbacks_ = rollbacks_;
-      period = wanted_period_;
-    }
-    try {
-      align(attempt);
-    } catch (const std::exception& error) {
-      if (cancelled())
-        add_event("failed", 0, "the alignment was ended by a rollback, or by the end of the server");
-      else
-        add_event("failed", 0, error.what());
-    }
-    std::error_code ignored;
-    fs::remove_all(state_folder_ + "/alignment", ignored);
-    {
-      const std::lock_guard lock(mutex_);
-      state_ = State::idle;
-      reason_.clear();
-      since_s_ = seconds_since_1970();
-      if (period) period_ = period;
-    }
+    const std::int64_t attempt = ++attempts_;
+    groups_at_attempt_ = watch_.groups();
+    state_ = State::running;
+    since_s_ = seconds_since_1970();
+    begun_at_rollbacks_ = rollbacks_;
+    const std::optional<std::int64_t> period = wanted_period_;
+    lock.unlock();
+    align_and_tell(attempt);
+    lock.lock();
+    state_ = State::idle;
+    reason_.clear();
+    since_s_ = seconds_since_1970();
+    if (period && wanted_period_) period_ = period;  // unless the trainer has begun again
     decided_.notify_all();
   }
 }
@@ -203,170 +171,138 @@ bool SelfAlignment::cancelled() const {
   return ending_ || rollbacks_ != begun_at_rollbacks_;
 }
 
-void SelfAlignment::align(std::int64_t attempt) {
-  const RmVersion parent = [&] {
-    const std::lock_guard lock(versions_mutex_);
-    return *versions_.current();
-  }();
-  const Material material = draw(attempt, parent);
-  run_process(material, parent, attempt);
-  {
+void SelfAlignment::align_and_tell(std::int64_t attempt) {
+  try {
+    align(attempt);
+  } catch (const std::exception& error) {
     const std::lock_guard lock(mutex_);
-    state_ = State::checking;
+    const bool called_off = ending_ || rollbacks_ != begun_at_rollbacks_;
+    patience_ = called_off ? patience_ : std::min(2 * patience_, kMostPatience);
+    events_.add("failed", current_.number,
+                called_off ? "the alignment was ended by a rollback, or by the end of the server" : error.what());
   }
-  const std::shared_ptr<ModelVersion> candidate = server_.open(material.folder + "/rm");
-  decide(material, parent, candidate);
+  std::error_code ignored;
+  fs::remove_all(fmt::format("{}/{}{}", state_folder_, kWorkFolder, attempt), ignored);
 }
 
-SelfAlignment::Material SelfAlignment::draw(std::int64_t attempt, const RmVersion& parent) {
+std::vector<ResponseGroup> SelfAlignment::draw(std::int64_t attempt) {
   GroupDraw wanted;
   wanted.groups = options_.groups;
   wanted.half_life_s = options_.half_life;
   wanted.seed = options_.seed + static_cast<std::uint64_t>(attempt);
-  wanted.now_s = [&] {
+  wanted.now_s = seconds_since_1970();
+  if (options_.steps > 0) {
     const std::lock_guard lock(mutex_);
-    return options_.steps > 0 ? static_cast<double>(step_) : seconds_since_1970();
-  }();
-  const std::vector<ResponseGroup> drawn = watch_.draw(wanted);
+    wanted.now_s = static_cast<double>(step_);
+  }
+  std::vector<ResponseGroup> drawn = watch_.draw(wanted);
   if (drawn.size() < kFewestGroups)
     fail_input("shift log: expected at least {} prompts with two different responses to align with, got {}", kFewestGroups, drawn.size());
-  Material material{state_folder_ + "/alignment", {}, {}};
-  for (std::size_t i = 0; i < drawn.size(); ++i) (i % 5 == 4 ? material.held_out : material.groups).push_back(drawn[i]);
-  fs::create_directories(material.folder);
-  std::string lines;
-  for (ResponseGroup group : material.groups) {
-    group.rewards.clear();
-    lines += metarm::to_json(group).dump() + "\n";
+  return drawn;
+}
+
+void SelfAlignment::align(std::int64_t attempt) {
+  const RmVersion parent = [&] {
+    const std::lock_guard lock(mutex_);
+    return current_;
+  }();
+  const std::vector<ResponseGroup> drawn = draw(attempt);
+  AlignProcessTask task;
+  task.model = parent.checkpoint;
+  task.folder = fmt::format("{}/{}{}", state_folder_, kWorkFolder, attempt);
+  task.seed = options_.seed + static_cast<std::uint64_t>(attempt);
+  std::vector<ResponseGroup> held_out;
+  for (std::size_t i = 0; i < drawn.size(); ++i) (i % 5 == 4 ? held_out : task.groups).push_back(drawn[i]);
+  events_.add(
+      "started", parent.number,
+      fmt::format("aligning version {} with {} response groups, {} others held out", parent.number, task.groups.size(), held_out.size()));
+  run_align_process(task, options_.process, [this] { return cancelled(); });
+  {
+    const std::lock_guard lock(mutex_);
+    state_ = State::checking;
   }
-  write_file(groups_file(material.folder), lines);
-  add_event("started", parent.number,
-            fmt::format("aligning version {} with {} response groups, {} others held out", parent.number, material.groups.size(),
-                        material.held_out.size()));
-  return material;
+  decide(task.folder, held_out, parent, server_.open(task.folder + "/rm"));
 }
 
-void SelfAlignment::run_process(const Material& material, const RmVersion& parent, std::int64_t attempt) {
-  std::vector<std::string> arguments = options_.launcher;
-  const auto add = [&](const std::vector<std::string>& words) { arguments.insert(arguments.end(), words.begin(), words.end()); };
-  add({this_program(), "align", "--quiet"});
-  if (!options_.config.empty()) add({"--config", options_.config});
-  if (!names_its_length(options_.config)) add({"--max-steps", kDefaultSteps});
-  if (options_.threads > 0) add({"--threads", std::to_string(options_.threads)});
-  add({"--model", parent.checkpoint, "--responses", groups_file(material.folder), "--output", material.folder + "/rm", "--seed",
-       std::to_string(options_.seed + static_cast<std::uint64_t>(attempt))});
-  add(option_words("--pairs", options_.pairs));
-  const std::string errors = material.folder + "/errors";
-  const FinishedProcess finished =
-      metarm::run_process(arguments, {.seconds = options_.timeout_s, .errors_to = errors, .cancelled = [this] { return cancelled(); }});
-  if (finished.killed && !cancelled())
-    fail_io("metarm align: expected it to end within {} s, got no end; it was killed", options_.timeout_s);
-  if (finished.exit_code == 137)
-    fail_io("metarm align: expected it to end by itself, but it was killed; the memory may have been too small");
-  if (finished.exit_code != 0) fail_io("metarm align ended with {}: {}", finished.exit_code, last_line(read_file(errors)));
-}
-
-void SelfAlignment::decide(const Material& material, const RmVersion& parent, const std::shared_ptr<ModelVersion>& candidate) {
-  const GuardMeasures measures =
-      measure_held_out(server_, server_.version(model_), candidate, eval_pairs_, material.held_out, [this] { return cancelled(); });
+void SelfAlignment::decide(const std::string& folder, const std::vector<ResponseGroup>& held_out, const RmVersion& parent,
+                           const std::shared_ptr<ModelVersion>& candidate) {
+  const Stopwatch stopwatch;
+  const auto stop = [&] { return cancelled() || stopwatch.seconds() > options_.process.timeout_s; };
+  const GuardMeasures measures = measure_held_out(server_, server_.version(model_), candidate, eval_pairs_, held_out, stop);
   const GuardDecision decision = decide_admission(measures, options_.guard);
   RmVersion version;
   version.parent = parent.number;
   version.admitted = decision.admitted;
   version.reasons = decision.reasons;
   version.measures = to_json(decision);
-  version.map = decision.map;
   version.measures["near_tie"] = 0.1 * decision.served_scale.deviation;
   version.measures["id"] = candidate->id();
+  version.map = decision.map;
 
   const std::lock_guard lock(versions_mutex_);
-  if (cancelled()) fail_io("cancelled");
-  const RmVersion added = versions_.add(material.folder + "/rm", std::move(version));
-  std::string reasons;
-  for (const std::string& reason : added.reasons) reasons += (reasons.empty() ? "" : "; ") + reason;
-  if (added.admitted) {
-    versions_.make_current(added.number);
-    candidate->serve_by(added.map);
-    server_.swap_version(model_, candidate);
-    watch_.begin_version(near_tie_of(added));
-  }
-  add_event(added.admitted ? "admitted" : "rejected", added.number, reasons);
+  if (cancelled()) fail_io("it was called off");
+  const RmVersion added = versions_.add(folder + "/rm", std::move(version));
+  note_versions();
+  if (added.admitted) serve(added, candidate);
+  const std::lock_guard state(mutex_);
+  patience_ = added.admitted ? 1 : std::min(2 * patience_, kMostPatience);
+  events_.add(added.admitted ? "admitted" : "rejected", added.number, fmt::format("{}", fmt::join(added.reasons, "; ")));
+}
+
+// With versions_mutex_ held.
+void SelfAlignment::serve(const RmVersion& version, const std::shared_ptr<ModelVersion>& opened) {
+  versions_.make_current(version.number);
+  opened->serve_by(version.map);
+  server_.swap_version(model_, opened);
+  watch_.begin_version(opened->id(), near_tie_of(version));
+  note_versions();
+}
+
+void SelfAlignment::note_versions() {
+  const std::lock_guard lock(mutex_);
+  known_ = versions_.all();
+  current_ = *versions_.current();
 }
 
 Json SelfAlignment::roll_back(std::int64_t number) {
-  {
-    const std::lock_guard lock(mutex_);
-    ++rollbacks_;  // what is being aligned now comes from a version that is no longer wanted
-  }
+  const auto choose = [&] {
+    const RmVersion chosen = versions_.version(number);
+    if (!chosen.admitted) fail_input("version: expected an admitted one, got {}, which was rejected", number);
+    return chosen;
+  };
+  const RmVersion chosen = [&] {
+    const std::lock_guard lock(versions_mutex_);
+    return choose();
+  }();
+  const std::shared_ptr<ModelVersion> opened = server_.open(chosen.checkpoint);
   const std::lock_guard lock(versions_mutex_);
-  const RmVersion chosen = versions_.version(number);
-  if (!chosen.admitted) fail_input("version: expected an admitted one, got {}, which was rejected", number);
-  const std::shared_ptr<ModelVersion> version = server_.open(chosen.checkpoint);
-  version->serve_by(chosen.map);
-  versions_.make_current(number);
-  server_.swap_version(model_, version);
-  watch_.begin_version(near_tie_of(chosen));
-  add_event("rollback", number, fmt::format("version {} is served again", number));
-  return {{"version", number}, {"id", version->id()}};
-}
-
-void SelfAlignment::add_event(const std::string& name, std::int64_t version, const std::string& text) {
-  const Event event{seconds_since_1970(), name, text, version};
-  const Json line = {{"time", event.time_s}, {"event", name}, {"version", version}, {"text", text}};
   {
-    const std::lock_guard lock(mutex_);
-    events_.push_back(event);
-    if (events_.size() > kEvents) events_.pop_front();
+    const std::lock_guard state(mutex_);
+    ++rollbacks_;  // what is being aligned now comes from a version that is no longer wanted
+    patience_ = 1;
   }
-  try {
-    journal_->append(line);
-  } catch (const Error& error) {
-    log_.warn(error.what());
-  }
-  log_.result(line.dump(-1, ' ', false, Json::error_handler_t::replace));
+  serve(chosen, opened);
+  events_.add("rollback", number, fmt::format("version {} is served again", number));
+  return {{"version", number}, {"id", opened->id()}};
 }
 
 Json SelfAlignment::status() const {
   static const char* const kNames[] = {"idle", "running", "checking"};
-  const std::int64_t version = [&] {
-    const std::lock_guard lock(versions_mutex_);
-    return versions_.current()->number;
-  }();
   const std::lock_guard lock(mutex_);
-  return {{"enabled", !options_.pairs.empty()},
+  return {{"enabled", can_align()},
           {"state", kNames[static_cast<int>(state_)]},
-          {"reason", reason_},
+          {"reason", state_ == State::idle ? "" : reason_},
           {"since", since_s_},
-          {"version", version},
+          {"version", current_.number},
           {"groups", watch_.groups() - groups_at_attempt_},
-          {"groups_wanted", options_.every > 0 ? options_.every : options_.groups}};
-}
-
-Json SelfAlignment::events() const {
-  const std::lock_guard lock(mutex_);
-  Json events = Json::array();
-  for (const Event& event : events_)
-    events.push_back({{"time", event.time_s}, {"event", event.name}, {"version", event.version}, {"text", event.text}});
-  return events;
+          {"groups_wanted", options_.every > 0 ? options_.every : options_.groups * patience_}};
 }
 
 Json SelfAlignment::versions() const {
-  const std::lock_guard lock(versions_mutex_);
+  const std::lock_guard lock(mutex_);
   Json list = Json::array();
-  for (const RmVersion& version : versions_.all()) {
-    Json measures = version.measures;
-    const std::string id = measures.value("id", "");
-    for (const char* inner : {"near_tie", "id"}) measures.erase(inner);
-    list.push_back({{"number", version.number},
-                    {"id", id},
-                    {"parent", version.parent},
-                    {"created", version.created},
-                    {"admitted", version.admitted},
-                    {"reasons", version.reasons},
-                    {"scale", version.map.scale},
-                    {"offset", version.map.offset},
-                    {"measures", std::move(measures)}});
-  }
-  return {{"current", versions_.current()->number}, {"versions", std::move(list)}};
+  for (const RmVersion& version : known_) list.push_back(to_json(version));
+  return {{"current", current_.number}, {"versions", std::move(list)}};
 }
 
 }  // namespace metarm

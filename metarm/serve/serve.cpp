@@ -4,7 +4,9 @@
 
 #include <memory>
 #include <mutex>
+#include <set>
 #include <sstream>
+#include <string_view>
 
 #include "metarm/base/error.h"
 #include "metarm/http/api_keys.h"
@@ -16,6 +18,13 @@ namespace metarm {
 
 namespace {
 
+std::string text_of(const FieldValue& value) {
+  if (const auto* name = std::get_if<EnumRef>(&value)) return name->names[static_cast<std::size_t>(name->index)];
+  if (const auto* number = std::get_if<std::int64_t>(&value)) return std::to_string(*number);
+  const auto* text = std::get_if<std::string>(&value);
+  return text != nullptr ? *text : "";
+}
+
 bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
 
 void check_options(const ServeOptions& options) {
@@ -24,8 +33,8 @@ void check_options(const ServeOptions& options) {
   if (options.max_rows > options.queue_rows)
     fail_input("serve: --max-rows: expected at most --queue-rows, {}, got {}; such a request could never wait", options.queue_rows,
                options.max_rows);
-  if (options.no_log && (options.redact || !options.pairs.empty()))
-    fail_input("serve: --no-log: expected it without --redact and --pairs, which have no effect then");
+  if (options.no_log && (options.redact || !options.pairs.empty() || options.state != ServeOptions().state))
+    fail_input("serve: --no-log: expected it without --state, --redact and --pairs, which have no effect then");
   if (options.redact && !options.pairs.empty())
     fail_input("serve: --redact: expected it without --pairs, got both; responses cannot be aligned to without their texts");
   if (!options.pairs.empty() && options.eval_pairs.empty())
@@ -33,20 +42,31 @@ void check_options(const ServeOptions& options) {
   if (options.align_steps > 0 && options.align_every > 0) fail_input("serve: --align-steps: expected it without --align-every, got both");
 }
 
+// Of what is not at its default, that which decides how a text is read and where it is computed.
+std::vector<std::pair<std::string, std::string>> shared_options(const ServeOptions& options) {
+  static const std::set<std::string_view> kShared = {"chat-template", "pooling", "max-length", "device", "dtype", "threads"};
+  const std::vector<Field> given = list_fields(options), defaults = list_fields(ServeOptions());
+  std::vector<std::pair<std::string, std::string>> shared;
+  for (std::size_t i = 0; i < given.size(); ++i)
+    if (const std::string text = text_of(given[i].value); kShared.contains(given[i].info.name) && text != text_of(defaults[i].value))
+      shared.emplace_back(given[i].info.name, text);
+  return shared;
+}
+
 SelfAlignmentOptions alignment_options(const ServeOptions& options) {
   SelfAlignmentOptions alignment;
-  alignment.pairs = options.pairs;
-  alignment.eval_pairs = options.eval_pairs;
-  alignment.config = options.align;
+  alignment.process.pairs = options.pairs;
+  alignment.process.config = options.align;
   std::istringstream words(options.align_launcher);
-  for (std::string word; words >> word;) alignment.launcher.push_back(word);
+  for (std::string word; words >> word;) alignment.process.launcher.push_back(word);
+  alignment.process.shared = shared_options(options);
+  alignment.process.timeout_s = options.align_timeout;
+  alignment.eval_pairs = options.eval_pairs;
   alignment.groups = options.align_groups;
   alignment.every = options.align_every;
   alignment.steps = options.align_steps;
   alignment.half_life = options.align_half_life;
-  alignment.timeout_s = options.align_timeout;
   alignment.guard.accuracy_margin = options.accuracy_margin;
-  alignment.threads = options.common.threads;
   alignment.seed = static_cast<std::uint64_t>(options.seed);
   return alignment;
 }
@@ -100,7 +120,7 @@ void serve(const ServeOptions& options, Log& log, const std::function<void(const
     return std::make_shared<ModelVersion>(directory, options.scoring, options.common, log);
   };
   const AlignedServiceOptions service_settings = service_options(options);
-  check(service_settings.alignment);
+  check(service_settings.alignment.process);
   AlignedService service(parse_models(options.model), open, {options.queue_rows, options.scoring.tokens_per_batch}, service_settings, log);
   if (service_settings.log) log.info(fmt::format("what is scored is kept in {}; --no-log keeps nothing", options.state));
   RewardRoutes routes(service, std::move(keys), {options.max_rows, options.request_timeout}, log);

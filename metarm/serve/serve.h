@@ -94,22 +94,29 @@ struct ServeOptions {
     visit(self.align_groups, {.name = "align-groups",
                               .help = "Response groups that one alignment draws from the log, new ones more often; a fifth of them is "
                                       "held out for the guard. As many must come from one alignment to the next.",
-                              .min = 10});
-    visit(self.align_every,
-          {.name = "align-every", .help = "Align after so many response groups, whatever the test says; 0: at its alarm.", .min = 0});
+                              .min = 10,
+                              .needs = "pairs"});
+    visit(self.align_every, {.name = "align-every",
+                             .help = "Align after so many response groups, whatever the test says; 0: at its alarm.",
+                             .min = 0,
+                             .needs = "pairs"});
     visit(self.align_steps, {.name = "align-steps",
                              .help = "Align each time that a request's X-Metarm-Step passes a multiple of this, before that request is "
                                      "scored, and at no other moment; 0: off.",
-                             .min = 0});
+                             .min = 0,
+                             .needs = "pairs"});
     visit(self.align_half_life,
           {.name = "align-half-life",
            .help = "Age at which a group in the log has half the weight of a new one: seconds, with --align-steps the trainer's steps.",
-           .min = 1e-3});
-    visit(self.align_timeout, {.name = "align-timeout", .help = "Seconds that an alignment may take before it is ended.", .min = 1});
+           .min = 1e-3,
+           .needs = "pairs"});
+    visit(self.align_timeout,
+          {.name = "align-timeout", .help = "Seconds that an alignment may take before it is ended.", .min = 1, .needs = "pairs"});
     visit(self.accuracy_margin, {.name = "accuracy-margin",
                                  .help = "Fall of the accuracy on --eval-pairs that the guard bears; its 95 % bound counts.",
                                  .min = -1,
-                                 .max = 1});
+                                 .max = 1,
+                                 .needs = "pairs"});
     visit(self.seed, {.name = "seed", .help = "Seed of alignments, draws and the shift test."});
     // Rows on disk are another command's, and --seed is above.
     const auto others = [&](auto& value, const FieldInfo& info) {

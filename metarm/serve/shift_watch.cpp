@@ -12,9 +12,20 @@ namespace metarm {
 namespace {
 
 constexpr std::size_t kSamples = 50;
+constexpr std::size_t kShownBytes = 16384;
 constexpr auto kPatience = std::chrono::seconds(30);
 
 std::uint64_t hash(const Content& content) { return derive_seed(0, to_json(content).dump(-1, ' ', false, Json::error_handler_t::replace)); }
+
+// Of a long text, as much as anybody looks at.
+std::string shortened(const std::string& text) { return text.size() <= kShownBytes ? text : text.substr(0, kShownBytes) + "..."; }
+
+Content shortened(const Content& content) {
+  if (const auto* text = std::get_if<std::string>(&content)) return shortened(*text);
+  Conversation messages = std::get<Conversation>(content);
+  for (Message& message : messages) message.content = shortened(message.content);
+  return messages;
+}
 
 std::optional<PromptAndResponse> split(const std::string& text, const std::string& prompt) {
   if (prompt.empty() || !text.starts_with(prompt)) return {};
@@ -46,11 +57,12 @@ std::optional<PromptAndResponse> prompt_and_response(const ScoreItem& item) {
 ShiftWatch::ShiftWatch(const ShiftWatchOptions& options, std::function<void()> notice, Log& log)
     : options_(options), notice_(std::move(notice)) {
   if (options_.log) log_ = std::make_unique<ShiftLog>(*options_.log, log);
-  begin_version(0);
+  begin_version("", 0);
 }
 
-void ShiftWatch::begin_version(double near_tie) {
+void ShiftWatch::begin_version(const std::string& version, double near_tie) {
   const std::lock_guard lock(mutex_);
+  version_ = version;
   if (test_) groups_before_ += test_->groups();
   ShiftTestOptions options = options_.test;
   options.near_tie = near_tie;
@@ -69,6 +81,7 @@ void ShiftWatch::add_one(const PromptAndResponse& texts, float reward, const std
                          const std::optional<std::int64_t>& step) {
   const double now_s = seconds_since_1970();
   const double time_s = options_.time_is_step ? static_cast<double>(step.value_or(0)) : now_s;
+  const std::uint64_t prompt = hash(texts.prompt), response = hash(texts.response);
   bool noticed = false;
   {
     const std::lock_guard lock(mutex_);
@@ -76,11 +89,16 @@ void ShiftWatch::add_one(const PromptAndResponse& texts, float reward, const std
       if (const std::uint64_t ticket = log_->add({texts.prompt, texts.response, reward, version, time_s, step}); ticket > 0)
         last_ticket_ = ticket;
     const std::int64_t groups = test_->groups();
-    noticed = test_->add(hash(texts.prompt), hash(texts.response), reward) || test_->groups() > groups;
-    if (keeps_texts()) samples_.push_front({now_s, texts.prompt, texts.response, reward, version, step});
+    if (version_.empty() || version == version_) noticed = test_->add(prompt, response, reward) || test_->groups() > groups;
+    if (keeps_texts()) samples_.push_front({now_s, shortened(texts.prompt), shortened(texts.response), reward, version, step});
     if (samples_.size() > kSamples) samples_.pop_back();
   }
   if (noticed) notice_();
+}
+
+bool ShiftWatch::alarm() const {
+  const std::lock_guard lock(mutex_);
+  return test_->alarm();
 }
 
 ShiftState ShiftWatch::test() const {

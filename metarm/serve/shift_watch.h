@@ -37,9 +37,11 @@ class ShiftWatch {
   ShiftWatch(const ShiftWatchOptions& options, std::function<void()> notice, Log& log);
 
   void add(const ScoreQuery& query, const ScoreReply& reply);  // a scored one; thread-safe, never waits for the disk
-  // The test begins anew, for another version of the model: the rewards of the next groups are its reference.
-  void begin_version(double near_tie);
+  // The test begins anew, for another version of the model (empty: whichever): the rewards of the next groups that it scores are the
+  // reference. What an earlier one still scores is kept, but not tested.
+  void begin_version(const std::string& version, double near_tie);
 
+  bool alarm() const;
   ShiftState test() const;
   std::int64_t groups() const;  // prompts with two distinct responses, since the start
   bool keeps_texts() const { return log_ && !options_.log->redact; }
@@ -66,6 +68,7 @@ class ShiftWatch {
 
   mutable std::mutex mutex_;  // over what follows
   std::unique_ptr<ShiftTest> test_;
+  std::string version_;  // that it is of
   std::uint64_t tests_ = 0;
   std::int64_t groups_before_ = 0;  // of earlier tests
   std::uint64_t last_ticket_ = 0;

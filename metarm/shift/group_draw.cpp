@@ -18,8 +18,9 @@ struct Candidate {
 };
 
 std::vector<Candidate> choose(Database& database, const GroupDraw& draw) {
-  Statement prompts(database, "SELECT prompt, MAX(time) FROM responses GROUP BY prompt HAVING COUNT(DISTINCT hash) >= ?1");
+  Statement prompts(database, "SELECT prompt, MAX(time) FROM responses WHERE time <= ?2 GROUP BY prompt HAVING COUNT(DISTINCT hash) >= ?1");
   prompts.bind(1, draw.min_responses);
+  prompts.bind(2, draw.now_s);
   std::vector<Candidate> chosen;
   while (prompts.step()) {
     const std::int64_t prompt = prompts.integer(0);
@@ -41,6 +42,7 @@ ResponseGroup read_group(Statement& text, Statement& responses, std::int64_t pro
   group.prompt = parse_content(parse_json(text.bytes(0), "shift log"), "prompt", "shift log");
   text.reset();
   responses.bind(1, prompt);
+  responses.bind(2, draw.now_s);
   std::set<std::string> hashes, versions;
   while (static_cast<std::int64_t>(hashes.size()) < draw.max_responses && responses.step()) {
     if (!hashes.insert(responses.bytes(0)).second) continue;
@@ -61,7 +63,8 @@ std::vector<ResponseGroup> draw_groups(const std::string& path, const GroupDraw&
   Database database(path, Database::Access::read);
   Transaction one_state_of_the_file(database);
   Statement text(database, "SELECT text FROM prompts WHERE id = ?1");
-  Statement responses(database, "SELECT hash, text, reward, version FROM responses WHERE prompt = ?1 ORDER BY time DESC, id DESC");
+  Statement responses(database,
+                      "SELECT hash, text, reward, version FROM responses WHERE prompt = ?1 AND time <= ?2 ORDER BY time DESC, id DESC");
   std::vector<ResponseGroup> groups;
   for (const Candidate& candidate : choose(database, draw)) groups.push_back(read_group(text, responses, candidate.prompt, draw));
   return groups;

@@ -14,7 +14,7 @@ struct GroupDraw {
   std::int64_t min_responses = 2;  // distinct ones
   std::int64_t max_responses = 8;  // the newest
   double half_life_s = 3600;       // a prompt whose newest response is this much older than another's has half its weight
-  double now_s = 0;                // since 1970
+  double now_s = 0;                // since 1970; what is newer is left out
   std::uint64_t seed = 0;
 };
 

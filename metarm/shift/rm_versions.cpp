@@ -149,8 +149,9 @@ RmVersion RmVersions::add(const std::string& directory, RmVersion version) {
   write_file(directory + kManifest, manifest_of(version, path).dump(2) + "\n");
   sync_tree(directory);
   move(directory, path);
+  const RmVersion& added = versions_.emplace_back(std::move(version));
   sync_directory(folder_ + "/versions");
-  return versions_.emplace_back(std::move(version));
+  return added;
 }
 
 void RmVersions::make_current(std::int64_t number) {

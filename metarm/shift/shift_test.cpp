@@ -78,6 +78,10 @@ void StreamTest::add(double value) {
   martingale_.add((below + random_.uniform() * (1 + equal)) / static_cast<double>(sorted_.size() + 1));
   sorted_.insert(last, value);
   ++values_;
+  show(value);
+}
+
+void StreamTest::show(double value) {
   window_.push_back(value);
   if (static_cast<std::int64_t>(window_.size()) > window_size_) window_.pop_front();
 }
@@ -97,6 +101,10 @@ void ShiftTest::begin(const ShiftReference& reference) {
 }
 
 bool ShiftTest::take(StreamTest& stream, std::vector<double>& collected, double value) {
+  if (alarm_) {
+    stream.show(value);
+    return false;
+  }
   if (wanted_ == 0) {
     stream.add(value);
     return decide();
@@ -111,14 +119,13 @@ bool ShiftTest::add(std::uint64_t prompt, std::uint64_t response, float reward) 
   if (!std::isfinite(reward)) fail_internal("shift test: expected a finite reward, got {}", reward);
   const auto known = seen_.find(prompt);
   if (known == seen_.end()) {
-    remember(prompt, {response, reward, false});
+    remember(prompt, {response, reward});
     return take(rewards_, collected_.rewards, reward);
   }
   Seen& seen = known->second;
-  if (seen.complete) return false;
-  seen.complete = true;
   const bool repeated = seen.response == response;  // whose reward may differ by rounding
-  groups_ += !repeated;
+  if (!repeated && !std::exchange(seen.distinct, true)) ++groups_;
+  if (std::exchange(seen.complete, true)) return false;
   return take(differences_, collected_.differences, repeated ? 0 : std::abs(static_cast<double>(reward) - seen.reward));
 }
 
@@ -131,7 +138,6 @@ void ShiftTest::remember(std::uint64_t prompt, const Seen& seen) {
 }
 
 bool ShiftTest::decide() {
-  if (alarm_) return false;
   const double threshold = std::log(2 / options_.alpha);
   alarm_ = differences_.log_capital() >= threshold || rewards_.log_capital() >= threshold;
   if (!alarm_ && std::max(differences_.values(), rewards_.values()) >= options_.period_prompts) {

@@ -44,6 +44,7 @@ class StreamTest {
  public:
   StreamTest(std::vector<double> reference, std::int64_t window, RandomStream random);
   void add(double value);
+  void show(double value);  // in the window alone
   void begin_period();
 
   double log_capital() const { return martingale_.log_capital(); }
@@ -67,7 +68,7 @@ struct StreamFigures {
 };
 
 struct ShiftState {
-  bool alarm = false;  // stays until the next reference
+  bool alarm = false;  // stays until the next reference; what comes after it is described, not tested
   double log10_threshold = 0;
   StreamFigures differences, rewards;
   double reference_near_ties = 0, window_near_ties = 0;  // shares of the differences
@@ -89,13 +90,14 @@ class ShiftTest {
   // a reward that is not finite. Returns whether the alarm went off here.
   bool add(std::uint64_t prompt, std::uint64_t response, float reward);
   std::int64_t groups() const { return groups_; }  // prompts with two distinct responses so far
+  bool alarm() const { return alarm_; }
   ShiftState state() const;
 
  private:
   struct Seen {
     std::uint64_t response;
     float reward;
-    bool complete;
+    bool complete = false, distinct = false;
   };
   void remember(std::uint64_t prompt, const Seen& seen);
   bool take(StreamTest& stream, std::vector<double>& collected, double value);

@@ -13,7 +13,7 @@ namespace metarm {
 class FakeService : public RewardService {
  public:
   ScoreOutcome outcome = ScoreOutcome::scored;
-  bool broken = false, aligning = false;
+  bool broken = false, aligning = false, closed = false;
   std::vector<ScoreItem> asked;
   std::int64_t rolled_back = 0;
   std::optional<std::int64_t> step;
@@ -34,6 +34,7 @@ class FakeService : public RewardService {
     if (query.attributions) reply.attributions.assign(query.items.size(), {{{"to", 0.5}, {"ken", 0.25}}, 1.5, 0.01});
     return reply;
   }
+  void close() override { closed = true; }
   std::vector<ServedModel> models() const override { return {{"rm", "v1", 100, 1700000000, 3, 30}}; }
   QueueState queue() const override { return {.rows = 5, .tokens = 50}; }
   Json status() const override { return {{"state", "well"}}; }

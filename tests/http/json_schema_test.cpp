@@ -67,10 +67,10 @@ TEST(OpenApi, EveryRouteSRequestHasASchemaThatIsChecked) {
     if (!methods.contains("post")) continue;
     const Json& schema = methods["post"]["requestBody"]["content"]["application/json"]["schema"];
     EXPECT_THROW(schemas.check(Json::array(), schema), Error) << path;
-    EXPECT_THROW(schemas.check(Json::object(), schema), Error) << path;
+    EXPECT_THROW(schemas.check({{"no such field", 1}}, schema), Error) << path;
     ++posts;
   }
-  EXPECT_EQ(posts, 14);
+  EXPECT_EQ(posts, 15);
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ class RewardRoutesTest : public testing::Test {
                         .path = path,
                         .authorization = key.empty() ? "" : fmt::format("Bearer {}", key),
                         .client = "127.0.0.1",
+                        .host = "127.0.0.1",
                         .step = "",
                         .body = "",
                         .abandoned = {}};
@@ -119,7 +120,8 @@ TEST_F(RewardRoutesTest, TheFieldThatIsWrongIsNamed) {
             "rows[0]: expected prompt with responses, prompt with response, text, or messages, got an object without");
   EXPECT_EQ(message(422, "/v1/rewards", R"({"rows": [{"messages": [{"role": "robot", "content": "x"}]}]})"),
             R"(rows[0].messages[0].role: expected "system", "user" or "assistant", got "robot")");
-  EXPECT_EQ(message(422, "/v1/rewards", R"({"rows": [], "rwos": 1})"), R"(body: expected the fields model and rows, got "rwos")");
+  EXPECT_EQ(message(422, "/v1/rewards", R"({"rows": [], "rwos": 1})"),
+            R"(body: expected the fields attributions, model and rows, got "rwos")");
   EXPECT_EQ(message(400, "/classify", R"({"input": "a", "use_activation": 1})"),
             "use_activation: expected true or false or null, got number");
   EXPECT_EQ(message(400, "/score", R"({"text_1": ["a", "b"], "text_2": ["c"]})"),

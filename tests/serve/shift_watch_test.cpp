@@ -75,9 +75,11 @@ TEST_F(ShiftWatchTest, AShiftIsNoticedAndANewVersionBeginsAnew) {
   while (!watch_.test().alarm && i < 400) score(i++, {0, 0.01f * static_cast<float>(i % 7)});
   EXPECT_LT(i, 200);
   EXPECT_EQ(notices_, watch_.groups()) << "with each group";
-  watch_.begin_version(0.5);
+  watch_.begin_version("next", 0.5);
   EXPECT_FALSE(watch_.test().alarm);
   EXPECT_EQ(watch_.test().reference_wanted, 20);
+  score(1000, {0, 1});
+  EXPECT_EQ(watch_.test().reference_collected, 0) << "what the version before has scored is not the next one's";
   EXPECT_EQ(watch_.groups(), i) << "they are counted over all versions";
 }
 

@@ -93,6 +93,11 @@ TEST(ShiftTest, APolicyThatRepeatsItselfHasShifted) {
   }
   EXPECT_LT(prompt, 260u);
   EXPECT_EQ(test.groups(), 200) << "nothing to align to in those";
+  test.add(299, 7, 0);
+  test.add(299, 7, 0);
+  test.add(299, 8, 1);
+  test.add(299, 9, 1);
+  EXPECT_EQ(test.groups(), 201) << "a third response that differs makes a group";
   EXPECT_GT(test.state().window_near_ties, 0.1);
 }
 
