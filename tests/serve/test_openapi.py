@@ -50,9 +50,12 @@ def test_answers_are_as_the_document_says(server, operations, tmp_path):
     # It still answers, and what it said of itself was all foreseen.
     answer = server.post("/v1/rewards", {"rows": [{"prompt": "the inn", "response": " at a river"}]}, ADMIN_KEY)
     assert answer.status == 200 and server.send("/ready").status == 200
-    lines = [json.loads(line) for line in server.read_log().splitlines() if line.startswith("{")]
-    statuses = [line["status"] for line in lines if "status" in line]
+    requests, others = [], []
+    for line in server.read_log().splitlines():
+        requests.append(json.loads(line)) if line.startswith("{") else others.append(line)
+    statuses = [line["status"] for line in requests if "status" in line]
     assert len(statuses) > 1000 and max(statuses) < 500
+    assert not [line for line in others if "internal" in line or "expected" in line]
 
 
 def test_other_methods_are_told_which_is_right(server, operations):
