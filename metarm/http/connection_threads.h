@@ -28,7 +28,7 @@ class ConnectionThreads : public httplib::TaskQueue {
     std::unique_lock lock(mutex_);
     room_.wait(lock, [&] { return connections_.size() < count_; });
     connections_.push_back(std::move(connection));
-    waiting_ = connections_.size();
+    count_waiting();
     work_.notify_one();
     return static_cast<Accepted>(true);
   }
@@ -43,16 +43,21 @@ class ConnectionThreads : public httplib::TaskQueue {
   }
 
  private:
+  // Those that no idle thread is about to take.
+  void count_waiting() { waiting_ = connections_.size() > idle_ ? connections_.size() - idle_ : 0; }
+
   void run() {
     for (;;) {
       std::function<void()> connection;
       {
         std::unique_lock lock(mutex_);
+        ++idle_;
         work_.wait(lock, [&] { return closed_ || !connections_.empty(); });
+        --idle_;
         if (connections_.empty()) return;
         connection = std::move(connections_.front());
         connections_.pop_front();
-        waiting_ = connections_.size();
+        count_waiting();
         room_.notify_one();
       }
       connection();
@@ -64,6 +69,7 @@ class ConnectionThreads : public httplib::TaskQueue {
   std::mutex mutex_;
   std::condition_variable work_, room_;
   std::deque<std::function<void()>> connections_;
+  std::size_t idle_ = 0;
   bool closed_ = false;
   std::vector<std::thread> threads_;
 };
