@@ -1,7 +1,7 @@
 """The page of `metarm serve` in a browser, with a real server: its figures are the server's, it follows them, and shows texts as texts."""
 
 import pytest
-from dashboard_page import ADMIN_KEY, SCORE_KEY, choose, click, figure, give_key, open_page, text, wait_for
+from dashboard_page import ADMIN_KEY, SCORE_KEY, choose, click, figure, give_key, load, open_page, text, wait_for
 from programs import write_rows
 from reward_server import RewardServer
 
@@ -62,7 +62,7 @@ def test_the_page_asks_for_a_key(browser, model, tmp_path):
     (tmp_path / "keys").write_text(f"score {SCORE_KEY}\nadmin {ADMIN_KEY}\n")
     with RewardServer("--model", model, "--state", tmp_path / "state", "--api-keys", tmp_path / "keys") as server:
         assert server.post("/v1/rewards", rows(" nine"), SCORE_KEY).status == 200
-        browser.open(server.url + "/")
+        load(browser, server)
         give_key(browser, "not a k\u00e9y")
         assert "visible ASCII" in text(browser, "dialog")
         give_key(browser, "another-key-0123456789")
@@ -74,7 +74,7 @@ def test_the_page_asks_for_a_key(browser, model, tmp_path):
         click(browser, "#controls button", "Forget the key")
         give_key(browser, ADMIN_KEY)
         wait_for(browser, "document.querySelectorAll('.sample').length === 1")
-        browser.open(server.url + "/")
+        load(browser, server)
         wait_for(browser, "document.querySelectorAll('.sample').length === 1")  # the tab has kept it
         assert browser.evaluate("localStorage.length === 0 && document.cookie === ''")
         assert not any("0123456789" in url for url in browser.requests)

@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from dashboard_page import ADMIN_KEY, SCORE_KEY, choose, click, figure, open_page, text, wait_for
+from dashboard_page import ADMIN_KEY, SCORE_KEY, choose, click, figure, load, open_page, text, wait_for
 from dashboard_server import START, make_history, make_samples, make_status
 
 
@@ -302,7 +302,7 @@ def test_texts_can_be_read(browser, fake, keyed, dark):
     wait_for(browser, "document.getElementById('trouble').textContent !== ''")
     written, faint = browser.evaluate(FAINT)
     assert written > 150 and faint == []
-    browser.open(keyed.url, dark=dark)
+    load(browser, keyed, dark=dark)
     wait_for(browser, "document.querySelector('dialog')")
     assert browser.evaluate(FAINT)[1] == []
 

@@ -14,12 +14,18 @@ def wait_for(browser, expression):
         time.sleep(0.05)
 
 
+def load(browser, server, **more):
+    browser.call("Page.navigate", url="about:blank")  # ends the page before, whose server may be gone
+    browser.settle()
+    browser.open(server.url.rstrip("/") + "/", **more)
+
+
 def open_page(browser, server, key=None, **more):
     """Once it shows a state; with a key that this tab knows already."""
-    browser.open(server.url.rstrip("/") + "/", **more)
+    load(browser, server, **more)
     if key:
         browser.evaluate(f"sessionStorage.setItem('metarm-key', {json.dumps(key)})")
-        browser.open(server.url.rstrip("/") + "/", **more)
+        load(browser, server, **more)
     wait_for(browser, "!document.getElementById('state').hidden")
     browser.settle()
 
