@@ -15,9 +15,14 @@ std::string_view http_file(std::string_view name);  // CMakeLists.txt lists them
 
 namespace {
 
-// In this order they are one script; dashboard.js, which begins, is the last.
-constexpr const char* kScripts[] = {"format.js",   "words.js", "server.js",     "live_chart.js", "dialogs.js", "tiles.js",
-                                    "versions.js", "shift.js", "throughput.js", "recent.js",     "events.js",  "dashboard.js"};
+// In this order they are one script, the first three of them those of the report; dashboard.js, which begins, is the last.
+constexpr const char* kScripts[] = {"format.js",     "chart.js",   "samples.js", "server.js",   "words.js",
+                                    "live_chart.js", "dialogs.js", "tiles.js",   "versions.js", "shift.js",
+                                    "throughput.js", "recent.js",  "events.js",  "dashboard.js"};
+
+std::string style() {
+  return fmt::format("{}\n{}\n{}\n{}", http_file("uPlot.min.css"), http_file("style.css"), http_file("parts.css"), http_file("serve.css"));
+}
 
 std::string library() { return fmt::format("/*\n{}\n*/\n{}", http_file("LICENSE"), http_file("uPlot.iife.min.js")); }
 
@@ -28,7 +33,7 @@ std::string script() {
 }
 
 std::string part(std::string_view name) {
-  if (name == "style") return fmt::format("{}\n{}", http_file("uPlot.min.css"), http_file("serve.css"));
+  if (name == "style") return style();
   if (name == "library") return library();
   if (name == "script") return script();
   fail_internal("dashboard: expected a part of the page, got {{{{{}}}}}", name);
