@@ -93,8 +93,9 @@ void run_align_process(const AlignProcessTask& task, const AlignProcessOptions& 
   if (finished.killed) fail_io("metarm align: expected it to end within {} s, got no end; it was killed", options.timeout_s);
   if (finished.exit_code == 137)
     fail_io("metarm align: expected it to end by itself, but it was killed; the memory may have been too small");
-  if (finished.exit_code == 127) fail_io("metarm align: expected to start it, but could not; is --align-launcher a program?");
-  if (finished.exit_code != 0) fail_io("metarm align ended with {}: {}", finished.exit_code, last_line(read_file(errors)));
+  const std::string said = last_line(read_file(errors));
+  if (finished.exit_code == 127) fail_io("metarm align: could not start: {}; is --align-launcher a program?", said);
+  if (finished.exit_code != 0) fail_io("metarm align ended with {}: {}", finished.exit_code, said);
   fs::remove_all(task.folder + "/rm/checkpoints");  // of its training: nobody goes on with it
 }
 

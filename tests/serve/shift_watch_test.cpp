@@ -15,26 +15,27 @@ TEST(PromptAndResponse, AreAsTheRequestSays) {
   ASSERT_TRUE(found);
   EXPECT_EQ(std::get<std::string>(found->prompt), "the inn");
   EXPECT_EQ(std::get<std::string>(found->response), " is open");
-  EXPECT_EQ(std::get<std::string>(prompt_and_response({.text = Content("ab c"), .told_prompt = Content("ab")})->response), " c");
+  EXPECT_EQ(std::get<std::string>(prompt_and_response({.prompt = {}, .text = Content("ab c"), .told_prompt = Content("ab")})->response),
+            " c");
 }
 
 TEST(PromptAndResponse, AreFoundInATextOrAConversation) {
-  const auto spoken = prompt_and_response({.text = Content("\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d")});
+  const auto spoken = prompt_and_response({.prompt = {}, .text = Content("\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d")});
   ASSERT_TRUE(spoken);
   EXPECT_EQ(std::get<std::string>(spoken->prompt), "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:");
   EXPECT_EQ(std::get<std::string>(spoken->response), " d");
   const Message user{"user", "a"}, assistant{"assistant", "b"};
-  const auto messages = prompt_and_response({.text = Content(chat({user, assistant}))});
+  const auto messages = prompt_and_response({.prompt = {}, .text = Content(chat({user, assistant}))});
   ASSERT_TRUE(messages);
   EXPECT_EQ(std::get<Conversation>(messages->prompt).size(), 1u);
   EXPECT_EQ(std::get<Conversation>(messages->response).back().content, "b");
 }
 
 TEST(PromptAndResponse, AreNotMadeUp) {
-  EXPECT_FALSE(prompt_and_response({.text = Content("the inn")}));
-  EXPECT_FALSE(prompt_and_response({.text = Content("the inn"), .told_prompt = Content("another")}));
-  EXPECT_FALSE(prompt_and_response({.text = Content(chat({{"user", "a"}}))}));
-  EXPECT_FALSE(prompt_and_response({.text = TokenIds{1, 2}}));
+  EXPECT_FALSE(prompt_and_response({.prompt = {}, .text = Content("the inn")}));
+  EXPECT_FALSE(prompt_and_response({.prompt = {}, .text = Content("the inn"), .told_prompt = Content("another")}));
+  EXPECT_FALSE(prompt_and_response({.prompt = {}, .text = Content(chat({{"user", "a"}}))}));
+  EXPECT_FALSE(prompt_and_response({.prompt = {}, .text = TokenIds{1, 2}}));
 }
 
 class ShiftWatchTest : public testing::Test {
@@ -42,7 +43,7 @@ class ShiftWatchTest : public testing::Test {
   ShiftWatchTest()
       : log_(make_null_log()),
         watch_(
-            {.reference_groups = 20}, [this] { ++notices_; }, *log_) {}
+            {.log = {}, .test = {}, .reference_groups = 20, .time_is_step = false}, [this] { ++notices_; }, *log_) {}
   void score(int prompt, std::vector<float> rewards) {
     ScoreQuery query;
     ScoreReply reply;
@@ -64,7 +65,7 @@ TEST_F(ShiftWatchTest, TheFirstGroupsAreTheReference) {
   score(19, {0, 1});
   const Json status = watch_.test_status();
   EXPECT_EQ(status["differences"]["reference"], 20);
-  EXPECT_NEAR(status["differences"]["reference_mean"].get<double>(), 59.0 / 20, 1e-9);
+  EXPECT_NEAR(status["differences"]["reference_mean"].get<double>(), 56.0 / 20, 1e-9);
   EXPECT_EQ(watch_.groups(), 20);
 }
 

@@ -71,9 +71,9 @@ class AligningServer(RewardServer):
     def events(self):
         return [event["event"] for event in self.read("/v1/status")["events"]]
 
-    def wait_for(self, *names, doing=lambda: time.sleep(0.05)):
-        """The first event of one of these names from now on."""
-        seen, deadline = len(self.events()), time.monotonic() + PATIENCE_S
+    def wait_for(self, *names, doing=lambda: time.sleep(0.05), seen=0):
+        """The first event of one of these names, after the first `seen` events."""
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             doing()
             for event in self.read("/v1/status")["events"][seen:]:
@@ -82,8 +82,9 @@ class AligningServer(RewardServer):
         raise AssertionError(f"none of {names} in {self.read('/v1/status')['events']}\n{self.read_log()}")
 
     def align(self):
+        seen = len(self.events())
         assert self.post("/v1/align", {}, KEY).status == 202
-        return self.wait_for("admitted", "rejected", "failed")
+        return self.wait_for("admitted", "rejected", "failed", seen=seen)
 
     def rewards_of(self, rows):
         return [reward for row in rows for reward in self.post("/v1/rewards", {"rows": [{"prompt": row["prompt"], "responses": [row["chosen"], row["rejected"]]}]}, KEY).json["rows"][0]["rewards"]]
@@ -174,7 +175,7 @@ def test_what_the_guard_rejects_is_not_served(setting, tmp_path):
 @pytest.mark.parametrize(
     "script, options, said",
     [("exit 3", {}, "ended with 3"), ("kill -9 $$", {}, "killed"), ("sleep 600", {"align_timeout": 1}, "within 1 s"),
-     ('ulimit -v 400000; exec "$@"', {}, "ended with"), ('echo "a pair is missing" >&2; exit 2', {}, "a pair is missing")],
+     ('ulimit -v 400000; exec "$@"', {}, "metarm align"), ('echo "a pair is missing" >&2; exit 2', {}, "a pair is missing")],
     ids=["crashed", "killed for memory", "hung", "out of memory", "refused"])
 def test_an_alignment_that_goes_wrong_is_reported_and_serving_goes_on(setting, tmp_path, script, options, said):
     launcher = tmp_path / "launcher"
@@ -257,7 +258,7 @@ def test_every_so_many_groups(setting, tmp_path):
 @pytest.mark.parametrize("option", ["no_log", "redact"])
 def test_texts_that_may_not_be_kept_are_not(setting, tmp_path, option):
     options = {"pairs": None, "eval_pairs": None, "align": None, "align_groups": None, "accuracy_margin": None} | {option: True}
-    with AligningServer(setting, tmp_path / "state", **options) as server:
+    with AligningServer(setting, None if option == "no_log" else tmp_path / "state", **options) as server:
         server.ask([" heather confidential", " nine"])
         time.sleep(0.5)
         status = server.read("/v1/status")
