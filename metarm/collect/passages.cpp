@@ -24,6 +24,11 @@ std::string_view trim(std::string_view text) {
   return text.substr(offset_in(text, words.front()), offset_in(text, words.back()) + words.back().size() - offset_in(text, words.front()));
 }
 
+// "12", as before the point of a list's item.
+bool is_item_number(std::string_view text) {
+  return text.size() < 8 && std::ranges::all_of(trim(text), [](char c) { return c >= '0' && c <= '9'; });
+}
+
 }  // namespace
 
 std::vector<std::string_view> list_words(std::string_view text) {
@@ -60,7 +65,7 @@ std::vector<std::string_view> list_sentences(std::string_view text) {
     else if (is_one_of(c, kWideEnds))
       add(position);
     else
-      ended = (is_one_of(c, kEnds) && !is_number(trim(text.substr(begin, start - begin)))) || (ended && is_one_of(c, kClosing));
+      ended = (is_one_of(c, kEnds) && !is_item_number(text.substr(begin, start - begin))) || (ended && is_one_of(c, kClosing));
   }
   add(text.size());
   return sentences;
