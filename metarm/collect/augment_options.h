@@ -106,10 +106,10 @@ struct SyntheticOptions {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    const auto share = [&](double& value, const char* name, const char* help) {
+    const auto share = [&](auto& value, const char* name, const char* help) {
       visit(value, {.name = name, .help = help, .min = 0, .max = 1});
     };
-    const auto strength = [&](double& value, const char* name, const char* help, const char* needs) {
+    const auto strength = [&](auto& value, const char* name, const char* help, const char* needs) {
       visit(value, {.name = name, .help = help, .min = 0, .max = 1, .needs = needs});
     };
     share(self.cross_chosen_share, "cross-chosen-share",

@@ -13,10 +13,6 @@ constexpr std::u32string_view kEnds = U".!?", kWideEnds = U"。！？", kClosing
 
 bool is_one_of(char32_t c, std::u32string_view set) { return set.find(c) != std::u32string_view::npos; }
 
-bool is_number(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
-}
-
 // Leaves out white space at both ends.
 std::string_view trim(std::string_view text) {
   const std::vector<std::string_view> words = list_words(text);
