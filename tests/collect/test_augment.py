@@ -175,7 +175,7 @@ def best_temperature(margins):
     """By ternary search on the loss, which is convex in 1 / T."""
 
     def loss(a):
-        return sum(math.log1p(math.exp(-a * margin)) for margin in margins)
+        return sum(max(-a * margin, 0) + math.log1p(math.exp(-abs(a * margin))) for margin in margins)
 
     low, high = 1e-3, 1e3
     for _ in range(300):
