@@ -8,6 +8,7 @@ ALLOWED = {
     "base": "",
     "text": "base",
     "data": "base text",
+    "collect": "base text data",
     "report": "base data",
     "model": "base text data",
     "objectives": "base",
@@ -20,9 +21,9 @@ ALLOWED = {
     "http": "base text data",
     "shift": "base data eval",
     "serve": "base text data http shift model eval meta",
-    "cli": "base text data remote http report rounds model objectives eval train meta rl serve",
+    "cli": "base text data collect remote http report rounds model objectives eval train meta rl serve",
 }
-WITHOUT_TORCH = {"base", "text", "data", "remote", "http", "report", "rounds", "shift"}
+WITHOUT_TORCH = {"base", "text", "data", "collect", "remote", "http", "report", "rounds", "shift"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 

@@ -50,6 +50,7 @@ constexpr Command make_command(const char* name, const char* summary) {
 std::vector<Command> list_commands();
 
 Command align_command();
+Command augment_command();
 Command convert_command();
 Command dpo_command();
 Command eval_command();

@@ -94,6 +94,10 @@ def prepared(tmp_path_factory):
     write_rows(folder / "groups.jsonl", GROUPS)
     write_rows(folder / "other_groups.jsonl", [row | {"responses": row["responses"][::-1]} for row in GROUPS])
     write_rows(folder / "first_group.jsonl", GROUPS[:1])
+    scored = [GROUPS[0] | {"rewards": [0.5, 2.0, -1.0], "labels": [1, 2, 0]}, GROUPS[1] | {"rewards": [1.0, 0.0], "labels": [0, 1]}]
+    write_rows(folder / "scored_groups.jsonl", scored)
+    write_rows(folder / "bad_labels.jsonl", [{"prompt": "Say hello.", "responses": [" Hello.", " Hi there."], "rewards": [0, 1]}, scored[1] | {"labels": [1, 2, 3]}])
+    write_rows(folder / "bad_judgements.jsonl", [{"prompt": "Count.", "a": " 1", "b": " 2", "outcome": "draw"}])
     (folder / "no_second.txt").write_text("{prompt} {first}")
     write_rows(folder / "prompts.jsonl", [{"prompt": row["prompt"]} for row in GROUPS])
     write_rows(folder / "chats.jsonl", [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}])
