@@ -144,6 +144,9 @@ void fit_range(Range& range, const Field& field) {
   if (wants_whole && !range.whole)
     fail_input("{}: {}: expected low and high to be whole numbers, as the option is", range.where, range.option);
   range.whole = wants_whole;
+  if (range.low < field.info.min || range.high > field.info.max)
+    fail_input("{}: {}: expected low and high from {} to {}, got {} and {}", range.where, range.option, field.info.min, field.info.max,
+               range.low, range.high);
 }
 
 std::vector<TrialValues> draw_trials(const std::vector<Range>& ranges, std::int64_t trials, std::uint64_t seed) {

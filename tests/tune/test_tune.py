@@ -293,7 +293,7 @@ BAD = {
     "an unknown table": (edited("[[range]]", "[[rnage]]"), "expected options and [[options]], [[range]], got [[rnage]]"),
     "an unknown option": (edited("batch_size", "batchsize"), "tune.toml:17: batchsize: expected a known option, got batchsize; did you mean batch_size?"),
     "a range of an unknown option": (edited(LR, 'option = "lrr"'), "tune.toml:21: lrr: expected a known option, got lrr; did you mean lr?"),
-    "a range outside of the option's": (edited("low = 1e-4\nhigh = 1e-2\nscale = \"log\"", "low = -1\nhigh = -0.5"), "tune.toml:21: lr: expected at least 0"),
+    "a range outside of the option's": (edited("low = 1e-4\nhigh = 1e-2\nscale = \"log\"", "low = -1\nhigh = -0.5"), "tune.toml:21: lr: expected low and high from 0 to inf, got -1 and -0.5"),
     "a choice of another type": (edited('"0.5", "1"', '"0.5", "one"'), "tune.toml:27: max_grad_norm: expected choices that are numbers, got 'one'"),
     "low above high": (edited("high = 1e-2", "high = 1e-5"), "tune.toml:21: lr: expected low below high"),
     "twice": (edited("batch_size = 4", "lr = 1e-3"), "tune.toml:21: lr: expected it once, got it in [options] too"),
