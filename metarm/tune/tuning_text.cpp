@@ -20,7 +20,7 @@ std::string table(const std::vector<Row>& rows) {
   std::vector<std::size_t> widths(rows.front().size(), 0);
   for (const Row& row : rows)
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  std::string text;
+  std::string text = "\n";
   for (const Row& row : rows) {
     std::string line;
     for (std::size_t i = 0; i < row.size(); ++i) line += fmt::format("{:<{}}  ", row[i], widths[i]);
@@ -29,7 +29,9 @@ std::string table(const std::vector<Row>& rows) {
   return text;
 }
 
-std::string number_text(double value) { return std::isnan(value) ? "-" : fmt::format("{:.2f}", value); }
+std::string number_text(double value) {
+  return std::isnan(value) ? "-" : fmt::format("{:.2f}", std::round(100 * value) / 100 + 0.0);  // what rounds to 0 has no sign
+}
 
 std::string values_text(const TuningResult& result, const Trial& trial) {
   std::vector<std::string> values;
@@ -70,7 +72,7 @@ std::string sensitivity_text(const TuningResult& result) {
     std::vector<std::string> levels;
     for (const Level& level : option.levels) levels.push_back(level_text(level));
     rows.push_back({option.option, number_text(found.share), "to " + number_text(found.chance_share),
-                    std::isnan(found.p) ? "-" : fmt::format("{:.3f}", found.p), option.is_number ? number_text(found.rank_correlation) : "",
+                    std::isnan(found.p) ? "-" : fmt::format("{:.2g}", found.p), option.is_number ? number_text(found.rank_correlation) : "",
                     option.is_number ? fmt::format("{} to {}", number_text(found.chance_low), number_text(found.chance_high)) : "",
                     fmt::to_string(fmt::join(levels, "; "))});
   }
@@ -97,7 +99,7 @@ std::string to_text(const TuningResult& result) {
                   result.figure, *best.rungs[rung].figure, result.rungs[rung].steps, values_text(result, best.trial));
   for (const TrialRecord& record : result.trials)
     if (!record.rungs.back().figure) text += fmt::format("\n  trial {} failed: {}", record.trial.number, record.rungs.back().failure);
-  text += "\n" + trials_text(result);
+  text += trials_text(result);
   return result.sensitivity.empty() ? text : text + sensitivity_text(result);
 }
 
