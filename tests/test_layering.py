@@ -18,12 +18,13 @@ ALLOWED = {
     "meta": "base text data model objectives eval train",
     "rl": "base text data model objectives eval train",
     "rounds": "base",
+    "tune": "base rounds",
     "http": "base text data",
     "shift": "base data eval",
     "serve": "base text data http shift model eval meta",
-    "cli": "base text data collect remote http report rounds model objectives eval train meta rl serve",
+    "cli": "base text data collect remote http report rounds tune model objectives eval train meta rl serve",
 }
-WITHOUT_TORCH = {"base", "text", "data", "collect", "remote", "http", "report", "rounds", "shift"}
+WITHOUT_TORCH = {"base", "text", "data", "collect", "remote", "http", "report", "rounds", "tune", "shift"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 

@@ -36,6 +36,12 @@ ConfigEntry to_entry(const toml::key& key, const toml::node& node, const std::st
 
 bool is_array_of_tables(const toml::node& node) { return node.is_array_of_tables() && !node.as_array()->empty(); }
 
+ConfigTable to_table(const toml::table& table, const std::string& path) {
+  ConfigTable made{fmt::format("{}:{}", path, table.source().begin.line), {}};
+  for (const auto& [key, node] : table) made.entries.push_back(to_entry(key, node, path));
+  return made;
+}
+
 }  // namespace
 
 ConfigFile load_config_file(const std::string& path) {
@@ -48,15 +54,13 @@ ConfigFile load_config_file(const std::string& path) {
   }
   ConfigFile file{{path, {}}, {}};
   for (const auto& [key, node] : table) {
-    if (!is_array_of_tables(node)) {
+    const std::string name(key.str());
+    if (node.is_table())  // [name] is the one [[name]]
+      file.arrays[name].push_back(to_table(*node.as_table(), path));
+    else if (is_array_of_tables(node))
+      for (const toml::node& item : *node.as_array()) file.arrays[name].push_back(to_table(*item.as_table(), path));
+    else
       file.top.entries.push_back(to_entry(key, node, path));
-      continue;
-    }
-    for (const toml::node& item : *node.as_array()) {
-      ConfigTable& made = file.arrays[std::string(key.str())].emplace_back();
-      made.where = fmt::format("{}:{}", path, item.source().begin.line);
-      for (const auto& [inner_key, inner] : *item.as_table()) made.entries.push_back(to_entry(inner_key, inner, path));
-    }
   }
   return file;
 }

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <map>
+#include <sstream>
 
 #include "metarm/base/error.h"
 #include "metarm/base/json_lines.h"
@@ -209,11 +210,14 @@ class Parser {
 
   void read_config(const std::string& path) {
     const ConfigFile file = load_config_file(path);
+    std::vector<std::string> known;
+    std::istringstream names(tables_name_ != nullptr ? tables_name_ : "");
+    for (std::string name; names >> name;) known.push_back(name);
     for (const auto& [name, tables] : file.arrays) {
-      if (tables_name_ == nullptr || name != tables_name_)
+      if (std::find(known.begin(), known.end(), name) == known.end())
         fail_input("{}: expected options{}, got [[{}]]", tables.front().where,
-                   tables_name_ != nullptr ? fmt::format(" and [[{}]]", tables_name_) : " alone", name);
-      parsed_.tables = tables;
+                   known.empty() ? " alone" : fmt::format(" and [[{}]]", fmt::join(known, "]], [[")), name);
+      parsed_.tables.insert(parsed_.tables.end(), tables.begin(), tables.end());
     }
     parsed_.config = path;
     take(file.top);

@@ -63,5 +63,6 @@ Command score_command();
 Command serve_command();
 Command sft_command();
 Command train_command();
+Command tune_command();
 
 }  // namespace metarm

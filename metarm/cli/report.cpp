@@ -26,12 +26,13 @@ void run_report(const ReportCommandOptions& options, const Parsed&, Log& log) {
   if (options.common.json)
     print_out(Json{{"runs", summary.runs},
                    {"rounds", summary.rounds},
+                   {"tunings", summary.tunings},
                    {"response_groups", summary.response_groups},
                    {"bytes", summary.bytes},
                    {"output", options.report.output}}
                   .dump());
   else
-    log.result(fmt::format("a page of {} runs and {} rounds, {:.1f} MB: {}", summary.runs, summary.rounds,
+    log.result(fmt::format("a page of {} runs, {} rounds and {} tunings, {:.1f} MB: {}", summary.runs, summary.rounds, summary.tunings,
                            static_cast<double>(summary.bytes) / 1e6, options.report.output));
 }
 

@@ -10,8 +10,8 @@ namespace metarm {
 namespace {
 
 // In this order they are one script; main.js, which begins, is the last.
-constexpr const char* kScripts[] = {"format.js",   "figures.js", "chart.js",    "overview.js", "rounds.js",
-                                    "training.js", "samples.js", "settings.js", "main.js"};
+constexpr const char* kScripts[] = {"format.js",   "figures.js", "chart.js",   "overview.js", "rounds.js",
+                                    "training.js", "tuning.js",  "samples.js", "settings.js", "main.js"};
 
 std::string comment(std::string_view text) { return fmt::format("/*\n{}\n*/\n", text); }
 

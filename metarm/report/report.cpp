@@ -12,6 +12,7 @@
 #include "metarm/report/page.h"
 #include "metarm/report/rounds_directory.h"
 #include "metarm/report/training_run.h"
+#include "metarm/report/tuning_directory.h"
 
 namespace metarm {
 
@@ -25,8 +26,8 @@ void check_runs(const std::vector<std::string>& folders) {
   std::set<fs::path> seen;
   for (const std::string& folder : folders) {
     const bool exists = fs::is_directory(folder);
-    if (!exists || (!is_training_run(folder) && !is_rounds_directory(folder)))
-      fail_input("{}: expected a run directory, with metrics.jsonl or a round-1, got {}", folder,
+    if (!exists || !(is_training_run(folder) || is_rounds_directory(folder) || is_tuning_directory(folder)))
+      fail_input("{}: expected a run directory, with metrics.jsonl, a round-1 or a tuning.json, got {}", folder,
                  exists               ? "a folder without"
                  : fs::exists(folder) ? "a file"
                                       : "no such folder");
@@ -54,8 +55,12 @@ ReportSummary write_report(const ReportOptions& options) {
   const std::vector<std::string> names = name_runs(options.runs);
   const auto count_rounds = std::ranges::count_if(options.runs, is_rounds_directory);
   ReportSummary summary;
-  Json runs = Json::array(), rounds = Json::array();
+  Json runs = Json::array(), rounds = Json::array(), tunings = Json::array();
   for (std::size_t i = 0; i < names.size(); ++i) {
+    if (is_tuning_directory(options.runs[i])) {
+      tunings.push_back(read_tuning_directory(options.runs[i], names[i]));
+      continue;
+    }
     if (!is_rounds_directory(options.runs[i])) {
       runs.push_back(to_json(read_training_run(options.runs[i], names[i]), kPoints));
       continue;
@@ -71,7 +76,8 @@ ReportSummary write_report(const ReportOptions& options) {
     rounds.push_back(to_json(directory));
   }
   summary.runs = static_cast<std::int64_t>(runs.size());
-  const std::string page = make_page({{"runs", runs}, {"rounds", rounds}});
+  summary.tunings = static_cast<std::int64_t>(tunings.size());
+  const std::string page = make_page({{"runs", runs}, {"rounds", rounds}, {"tunings", tunings}});
   write_file(options.output, page);
   summary.bytes = static_cast<std::int64_t>(page.size());
   return summary;

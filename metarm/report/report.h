@@ -16,10 +16,11 @@ struct ReportOptions {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    visit(self.runs, {.name = "runs",
-                      .help = "Run directories: of trainings, or of rounds with all that is in them. Those that come first need no flag: "
-                              "`metarm report D E`.",
-                      .required = true});
+    visit(self.runs,
+          {.name = "runs",
+           .help = "Run directories: of trainings, of rounds with all that is in them, or of tunings. Those that come first need no flag: "
+                   "`metarm report D E`.",
+           .required = true});
     visit(self.output, {.name = "output", .help = "The page, one file that needs no other."});
     visit(self.samples,
           {.name = "samples", .help = "Response groups of a round on the page at most, the file's first; 0: none.", .min = 0});
@@ -27,7 +28,7 @@ struct ReportOptions {
 };
 
 struct ReportSummary {
-  std::int64_t runs = 0, rounds = 0, response_groups = 0;  // on the page
+  std::int64_t runs = 0, rounds = 0, tunings = 0, response_groups = 0;  // on the page
   std::int64_t bytes = 0;
 };
 

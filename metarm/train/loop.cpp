@@ -66,8 +66,10 @@ class Loop {
       if (error.kind() != ErrorKind::input || !good) throw;
       throw Error(error.kind(), fmt::format("{}; the last good checkpoint is {}", error.what(), run_.checkpoint_path(*good)));
     }
+    const bool is_recorded = first == total_steps_;  // a checkpoint comes after its step's evaluation
+    if (objective_.evaluate) evaluate(total_steps_, !is_recorded);
+    if (training_.save_steps == total_steps_ && !is_recorded) save(total_steps_);
     run_.remove_old_checkpoints(total_steps_, training_.save_total_limit);
-    if (objective_.evaluate) evaluate(total_steps_);
     summary_.steps = total_steps_;
     summary_.skipped_steps = run_.skipped_steps();
     summary_.seconds = seconds();
@@ -89,7 +91,7 @@ class Loop {
   }
 
   double seconds() const { return stopwatch_.seconds(); }
-  // The end has its own evaluation and model.
+  // The end has its own evaluation and model, and a checkpoint only where that is the one asked for: from it a longer run goes on.
   bool is_due(std::int64_t done, std::int64_t every) const { return every > 0 && done % every == 0 && done < total_steps_; }
 
   void take_steps(std::int64_t first) {
@@ -156,10 +158,10 @@ class Loop {
     has_new_checkpoint_ = true;
   }
 
-  void evaluate(std::int64_t step) {
+  void evaluate(std::int64_t step, bool record = true) {
     setup_.trainable->load_compute();
     HeldOutFigures evaluation = objective_.evaluate();
-    run_.record(step, std::move(evaluation.figures));
+    if (record) run_.record(step, std::move(evaluation.figures));
     log_.info(fmt::format("step {}: {}", step, evaluation.text));
     summary_.evaluation = std::move(evaluation.summary);
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -33,6 +34,20 @@ std::map<std::string, std::string> parse_resolved(const std::string& toml) {
   return values;
 }
 
+std::int64_t max_steps_of(const std::map<std::string, std::string>& options) {
+  const auto found = options.find("max_steps");
+  return found == options.end() ? 0 : std::atoll(found->second.c_str());
+}
+
+// Whether only more steps are asked for, of a run whose first ones are the same however many follow.
+bool prolongs(const std::map<std::string, std::string>& then, const std::map<std::string, std::string>& now) {
+  const auto is = [&](const char* key, const char* value) {
+    const auto found = now.find(key);
+    return found != now.end() && found->second == value;
+  };
+  return max_steps_of(then) > 0 && max_steps_of(now) > max_steps_of(then) && is("lr_schedule", "\"constant\"") && is("warmup_ratio", "0.0");
+}
+
 // The first line: TOML takes it for a comment, and --config FILE takes the rest.
 std::string command_line(const std::string& command) { return "# metarm " + command; }
 
@@ -41,12 +56,13 @@ void check_same_options(const std::string& config_path, const std::string& comma
   const std::string begun = text.substr(0, text.find('\n'));
   if (begun.starts_with(command_line("")) && begun != command_line(command))
     fail_input("{}: expected to go on with {}, which began the run, got {}", config_path, begun.substr(command_line("").size()), command);
-  const std::map<std::string, std::string> then = parse_resolved(text);
-  for (const auto& [key, value] : parse_resolved(config_toml)) {
+  const std::map<std::string, std::string> then = parse_resolved(text), now = parse_resolved(config_toml);
+  for (const auto& [key, value] : now) {
     const auto found = then.find(key);
-    if (found != then.end() && found->second != value && !kFreeOptions.contains(key))
-      fail_input("{}: {}: expected {}, with which the run began, got {}; --resume goes on with the same options", config_path, key,
-                 found->second, value);
+    if (found == then.end() || found->second == value || kFreeOptions.contains(key)) continue;
+    if (key == "max_steps" && prolongs(then, now)) continue;
+    fail_input("{}: {}: expected {}, with which the run began, got {}; --resume goes on with the same options{}", config_path, key,
+               found->second, value, key == "max_steps" ? ", and with more steps where the learning rate is constant without warm-up" : "");
   }
 }
 
@@ -85,7 +101,10 @@ RunDirectory::RunDirectory(std::string path, const char* command, const std::vec
 
 std::string RunDirectory::file(const char* name) const { return (fs::path(path_) / name).string(); }
 
-bool RunDirectory::finished() const { return fs::exists(file("config.json")) || fs::exists(file("adapter_config.json")); }
+bool RunDirectory::finished() const {
+  if (!fs::exists(file("config.json")) && !fs::exists(file("adapter_config.json"))) return false;
+  return !fs::exists(file("config.toml")) || !prolongs(parse_resolved(read_file(file("config.toml"))), parse_resolved(config_toml_));
+}
 
 std::string RunDirectory::checkpoint_path(std::int64_t step) const {
   return (fs::path(path_) / "checkpoints" / fmt::format("{}{}", kStepPrefix, step)).string();
@@ -134,6 +153,8 @@ void RunDirectory::begin_at(std::int64_t step) {
   fs::create_directories(path_, error);
   if (error) fail_io("--output {}: could not make the folder: {}", path_, error.message());
   remove_leftovers();
+  // The model of a shorter run is not that of the one that prolongs it, nor is the folder finished from here on.
+  for (const char* name : {"config.json", "adapter_config.json"}) fs::remove(file(name));
   write_file(file("config.toml"), config_toml_);
   write_file(file("data.json"), data_.dump(2) + "\n");
   std::string kept;

@@ -23,7 +23,7 @@ class RunDirectory {
   // A new run needs a folder that does not exist or is empty (input error); what a killed process left under temporary names does not
   // count. With `resume`, one of the same command and options goes on: an input error names the first option that differs. Options that
   // change no result (resume, threads, quiet, json, how often to save) may differ. Of several ranks one `writes`; what the others record
-  // and save goes nowhere.
+  // and save goes nowhere. More max-steps prolong a run, a finished one too, where the learning rate is constant without warm-up.
   RunDirectory(std::string path, const char* command, const std::vector<Field>& options, bool resume, bool writes = true);
 
   const std::string& path() const { return path_; }

@@ -112,8 +112,14 @@ TEST(Options, TablesOfAFile) {
   ASSERT_EQ(parsed.tables.size(), 2U);
   EXPECT_EQ(std::get<std::string>(parsed.tables[1].entries[1].value), "b");
   EXPECT_EQ(parsed.tables[1].where, (folder / "c.toml") + ":4");
-  write_file(folder / "c.toml", "[stage]\nname = \"a\"\n");
-  EXPECT_NE(error_of({"--config", folder / "c.toml"}).find("stage: expected true, false, a number"), std::string::npos);
+  write_file(folder / "c.toml", "model = \"m\"\n[stage]\nname = \"a\"\n");
+  EXPECT_NE(error_of({"--config", folder / "c.toml"}).find("c.toml:2: expected options alone, got [[stage]]"), std::string::npos);
+  fields = list_fields(Example{});
+  const Parsed single = parse_fields("example", fields, arguments, "other stage");
+  ASSERT_EQ(single.tables.size(), 1U);
+  EXPECT_EQ(single.tables[0].where, (folder / "c.toml") + ":2");
+  write_file(folder / "c.toml", "[stage]\nname = {a = 1}\n");
+  EXPECT_NE(error_of({"--config", folder / "c.toml"}).find("c.toml:2: name: expected true, false, a number"), std::string::npos);
 }
 
 TEST(Options, ResolvedFileRepeatsTheOptions) {

@@ -146,3 +146,37 @@ def test_the_resolved_config_is_toml(tmp_path):
     config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
     assert config["lr"] == 0.0003 and config["batch_size"] == 2 and config["lora_targets"] == ["all-linear"]
     assert json.loads((tmp_path / "run" / "config.json").read_text())["architectures"] == ["LlamaForSequenceClassification"]
+
+
+CONSTANT = ["train", "--dtype", "float32", *REWARD_MODEL, "--batch-size", "2", "--lr-schedule", "constant", "--eval-pairs", "pairs.jsonl", "--threads", "1", "--quiet"]
+
+
+def test_a_finished_run_goes_on_to_more_steps(tmp_path):
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    write_data(tmp_path)
+    run_metarm(*CONSTANT, "--max-steps", "12", "--output", "whole", cwd=tmp_path)
+    for steps in ("5", "12"):
+        run_metarm(*CONSTANT, "--max-steps", steps, "--save-steps", steps, "--output", "run", "--resume", cwd=tmp_path)
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
+    assert [row["step"] for row in rows if "loss" in row] == list(range(1, 13))
+    assert [row["step"] for row in rows if "eval_loss" in row] == [5, 12]
+    assert [p.name for p in (tmp_path / "run/checkpoints").iterdir()] == ["step-12"]
+    # A kill between the last checkpoint and the model: the evaluation is not doubled.
+    (tmp_path / "run/config.json").unlink()
+    run_metarm(*CONSTANT, "--max-steps", "12", "--save-steps", "12", "--output", "run", "--resume", cwd=tmp_path)
+    assert read_rows(tmp_path / "run" / "metrics.jsonl") == rows and weights(tmp_path / "run") == weights(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("more", [["--max-steps", "4"], ["--max-steps", "9", "--lr-schedule", "linear"], ["--max-steps", "9", "--warmup-ratio", "0.5"]])
+def test_a_run_goes_on_with_the_schedule_of_its_first_steps_alone(more, tmp_path):
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    write_data(tmp_path)
+    options = dict(zip(more[::2], more[1::2]))
+    arguments = [*REWARD_MODEL, "--batch-size", "2", "--dtype", "float32", "--quiet", "--output", "run"]
+    schedule = [word for name in ("--lr-schedule", "--warmup-ratio") for word in (name, options.get(name, {"--lr-schedule": "constant", "--warmup-ratio": "0"}[name]))]
+    run_metarm("train", *arguments, *schedule, "--max-steps", "5", cwd=tmp_path)
+    result = run_metarm("train", *arguments, *schedule, "--max-steps", options["--max-steps"], "--resume", cwd=tmp_path, check=False)
+    assert result.returncode == 2 and "max_steps: expected 5, with which the run began" in result.stderr
+    assert "with more steps where the learning rate is constant without warm-up" in result.stderr
+    assert (tmp_path / "run/config.json").exists()
