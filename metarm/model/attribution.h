@@ -32,7 +32,8 @@ struct Attribution {
   double error() const;  // |sum - (reward - baseline_reward)| / |reward - baseline_reward|
 };
 
-// Of the sequence's reward, in the compute type: in bfloat16 the error says how far the values can be trusted. `baseline`: the token that says nothing.
+// Of the sequence's reward, in the compute type: in bfloat16 the error says how far the values can be trusted. `baseline`: the token that
+// says nothing.
 Attribution attribute_reward(const RewardModel& reward_model, const TokenIds& tokens, TokenId baseline, const AttributionOptions& options);
 
 // The n points in (0, 1) and weights of Gauss and Legendre's rule: exact for polynomials of degree 2 n - 1.
