@@ -37,6 +37,11 @@ void check_options(const AugmentOptions& options, const Parsed& parsed) {
   if (pseudo.first_confidence > 0 && pseudo.first_confidence < pseudo.min_confidence)
     fail_input("augment: --first-confidence: expected at least --min-confidence {}, got {}", pseudo.min_confidence,
                pseudo.first_confidence);
+  const SyntheticOptions& synthetic = options.synthetic;
+  const double shares = synthetic.cross_chosen_share + synthetic.cross_rejected_share + synthetic.cross_neutral_share +
+                        synthetic.truncate_share + synthetic.repeat_share + synthetic.shuffle_share + synthetic.swap_share;
+  if (shares == 0 && parsed.given.contains("synthetic-weight"))
+    fail_input("augment: --synthetic-weight: expected a share of synthetic pairs with it, got it alone; it has no effect so");
   if (options.balance_lengths == LengthBalance::none && parsed.given.contains("length-buckets"))
     fail_input("augment: --length-buckets: expected --balance-lengths with it, got it alone; it has no effect so");
 }

@@ -61,7 +61,7 @@ TEST(Shuffle, MovesEachOfTheShare) {
 
 std::vector<std::string> names_in(std::string_view text) {
   std::vector<std::string> names;
-  for (const FoundName& name : list_names(text)) names.push_back((name.kind == NameKind::name ? "" : "#") + std::string(name.text));
+  for (const FoundName& name : list_names(text)) names.emplace_back(name.kind == NameKind::name ? "" : "#").append(name.text);
   return names;
 }
 
