@@ -239,6 +239,15 @@ def test_pseudo_labels_of_an_ensemble(tmp_path):
     assert sum(bin["pairs"] for bin in summary["kept"]["bins"]) == len(right)
 
 
+def test_agreement_of_three(tmp_path):
+    row = {"prompt": "q", "responses": [" a", " b"]}
+    files = [write_rows(tmp_path / f"{i}.jsonl", [row | {"rewards": rewards}]) for i, rewards in enumerate([[1.0, 0.0], [1.0, 0.0], [0.0, 0.5]])]
+    arguments = ["--groups", files[0], "--ensemble", files[1], files[2], "--confidence", "agreement"]
+    assert run_metarm("augment", *arguments, "--output", tmp_path / "out.jsonl", check=False).returncode == 2  # one of three disagrees
+    rows, _ = augment(tmp_path, *arguments, "--min-agreement", 0.6)
+    assert [(row["chosen"], row["origin"]["confidence"]) for row in rows] == [(" a", pytest.approx(2 / 3))]
+
+
 def test_a_threshold_that_falls(tmp_path):
     groups = make_groups(random.Random(6), 100)
     scored = write_rows(tmp_path / "scored.jsonl", [row | {"rewards": models[0]} for row, _, models in groups])
@@ -270,6 +279,8 @@ def test_judged_pairs_and_ties(tmp_path):
     assert [(row["chosen"], row["rejected"], row["subset"]) for row in rows] == [(" x", " y", "s"), (" y", " x", "s")]
     assert rows[0]["origin"]["confidence"] == pytest.approx(sigma(1)) and "confidence" not in rows[1]["origin"]
     assert summary["left_out"] == {"judged_ties": 1, "not_judged": 1}
+    rows, summary = augment(tmp_path, "--judgements", judged, "--min-confidence", 0.9, "--pseudo-weight", 0.25)
+    assert [(row["chosen"], row["weight"]) for row in rows] == [(" y", 0.25)] and summary["left_out"]["unsure"] == 1
     rows, _ = augment(tmp_path, "--judgements", judged, "--judged-ties")
     assert [(row["chosen"], row["weight"]) for row in rows[2:]] == [(" x", 0.5), (" y", 0.5)]
 
