@@ -13,8 +13,8 @@ POINTS = 64
 def integrated_gradients(model, ids, baseline):
     """Along the straight line between embeddings, by the midpoint rule."""
     torch.set_num_threads(1)
-    table = model.get_input_embeddings().weight.detach()
-    end, begin = table[torch.tensor(ids)], table[baseline].expand(len(ids), -1)
+    embed = model.get_input_embeddings()  # Gemma's also scales
+    end, begin = (embed(torch.tensor(some)).detach() for some in (ids, [baseline] * len(ids)))
     total = torch.zeros_like(end)
     for place in (np.arange(POINTS) + 0.5) / POINTS:
         embedded = (begin + place * (end - begin)).requires_grad_()

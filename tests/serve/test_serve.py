@@ -244,23 +244,29 @@ def test_sigterm_answers_what_was_accepted(first):
     assert answers[0].json["rewards"][7] == first.literal(texts[7])
 
 
-def test_keys_and_the_next_version(first, second, tmp_path):
+def test_keys_and_roles(first, tmp_path):
+    """Without a key 401 wherever one is needed, with a score key 403 where an administrator's is: every path of the document."""
     (tmp_path / "keys").write_text(f"score {SCORE_KEY}\nadmin {ADMIN_KEY}\n")
-    body, load = {"rows": [{"text": "the inn"}]}, {"model_path": str(second.folder)}
-    with RewardServer("--model", first.folder, "--api-keys", tmp_path / "keys") as server:
-        assert server.post("/v1/rewards", body).status == 401
+    body, back = {"rows": [{"text": "the inn"}]}, {"version": 1}
+    with RewardServer("--model", first.folder, "--api-keys", tmp_path / "keys", "--state", tmp_path / "state") as server:
+        paths = server.send("/openapi.json", key=SCORE_KEY).json["paths"]
+        for path, methods in paths.items():
+            answer = server.post(path, {}) if "post" in methods else server.send(path)
+            assert answer.status == (200 if path in ("/", "/health", "/ready") else 401), path
         assert server.post("/v1/rewards", body, "another-key-0123456789").status == 401
-        assert server.send("/v1/models").status == 401 and server.send("/health").status == 200
-        assert server.post("/update_weights_from_disk", load, SCORE_KEY).status == 403
-        before = server.post("/v1/rewards", body, SCORE_KEY).json
-        assert before["rows"][0]["reward"] == first.written("the inn</s>")
-        refused = server.post("/update_weights_from_disk", {"model_path": str(tmp_path / "nothing")}, ADMIN_KEY)
-        assert refused.status == 422 and "nothing" in refused.json["error"]["message"]
-        loaded = server.post("/update_weights_from_disk", load, ADMIN_KEY).json
-        assert loaded["success"] and loaded["version"] != before["version"]
-        after = server.post("/v1/rewards", body, SCORE_KEY).json
-        assert after["version"] == loaded["version"] and after["rows"][0]["reward"] == second.written("the inn</s>")
+        assert server.post("/v1/rewards", body, SCORE_KEY).json["rows"][0]["reward"] == first.written("the inn</s>")
+        assert server.post("/v1/rollback", back, SCORE_KEY).status == 403 and server.post("/v1/align", {}, SCORE_KEY).status == 403
+        assert server.send("/v1/samples", key=SCORE_KEY).status == 403
+        assert server.post("/v1/rollback", back, ADMIN_KEY).status == 200 and server.send("/v1/samples", key=ADMIN_KEY).status == 200
+        assert server.post("/v1/align", {}, ADMIN_KEY).status == 409
     assert SCORE_KEY not in server.log and ADMIN_KEY not in server.log
+
+
+def test_names_that_were_made_to_mean_this_machine(first):
+    with RewardServer("--model", first.folder) as server:
+        port = server.url.rsplit(":", 1)[1]
+        for host, status in ((f"127.0.0.1:{port}", 200), ("localhost", 200), ("[::1]:80", 200), (f"evil.example:{port}", 403)):
+            assert server.send("/v1/models", Host=host).status == status, host
 
 
 def test_tls(first, tmp_path):
