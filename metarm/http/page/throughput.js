@@ -6,7 +6,7 @@ const SPEED_CHARTS = [
   ["queue_rows", { id: "queue-rows", title: "Rows waiting", color: 1, marker: 2 }],
 ];
 
-FORMATS.size = (bytes) => (bytes < 1e6 ? `${formatNumber(bytes)}${SPACE}bytes` : formatBytes(bytes));
+FORMATS.size = (bytes) => (bytes < 1e6 ? `${formatNumber(Math.round(bytes / 1e3))}${SPACE}kB` : formatBytes(bytes));
 
 const sumOf = (rows, name) => rows.reduce((sum, row) => sum + row[name], 0);
 
