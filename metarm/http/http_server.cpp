@@ -36,10 +36,9 @@ struct Serving {
 };
 thread_local Serving serving;
 
-// Without the port; an IPv6 address keeps its brackets.
+// Without the port, and the brackets of an IPv6 address.
 std::string host_name(const std::string& host) {
-  const std::size_t colon = host.find(':', host.starts_with('[') ? host.find(']') : 0);
-  return host.substr(0, colon);
+  return host.starts_with('[') ? host.substr(1, host.find(']') - 1) : host.substr(0, host.find(':'));
 }
 
 HttpRequest head_of(const httplib::Request& request) {
@@ -66,6 +65,8 @@ bool has_body(const httplib::Request& request) {
 }
 
 }  // namespace
+
+bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
 
 class HttpServer::Listener : public httplib::Server {
  public:

@@ -16,11 +16,14 @@ struct HttpRequest {
   std::string method, path;   // a HEAD comes as the GET that it stands for
   std::string authorization;  // the header; empty where there is none
   std::string client;         // its address
-  std::string host;           // the header that names this server, without its port
+  std::string host;           // the header that names this server, without port and brackets
   std::string step;           // the header X-Metarm-Step; empty where there is none
   std::string body;
   std::function<bool()> abandoned;  // whether the client has gone
 };
+
+// Whether a name or an address means this machine alone.
+bool is_loopback(const std::string& host);
 
 struct HttpResponse {
   int status = 200;

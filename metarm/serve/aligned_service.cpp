@@ -22,19 +22,20 @@ std::string whole_path(const std::string& directory) { return fs::absolute(direc
 
 // The version of `versions` to serve, `checkpoint` being the first one where there is none.
 RmVersion current_version(RmVersions& versions, const std::string& state, const NamedCheckpoint& checkpoint) {
+  const std::string id = digest_checkpoint(checkpoint.directory);
   if (versions.all().empty()) {
     RmVersion first;
     first.admitted = true;
     first.reasons = {"the model that the server was started with"};
     first.checkpoint = checkpoint.directory;
-    first.measures["id"] = digest_checkpoint(checkpoint.directory);
+    first.measures["id"] = id;
     versions.add_outside(std::move(first));
   }
   const RmVersion first = versions.version(1);
   if (first.checkpoint != whole_path(checkpoint.directory))
     fail_input("{}: expected the state of {}, got that of {}; --state names another folder", state, whole_path(checkpoint.directory),
                first.checkpoint);
-  if (first.measures.value("id", "") != digest_checkpoint(checkpoint.directory))
+  if (first.measures.value("id", "") != id)
     fail_input("{}: expected the weights that this state began with, got others in {}; --state names another folder", state,
                checkpoint.directory);
   if (!versions.current()) versions.make_current(1);

@@ -25,8 +25,6 @@ std::string text_of(const FieldValue& value) {
   return text != nullptr ? *text : "";
 }
 
-bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
-
 void check_options(const ServeOptions& options) {
   if (!is_loopback(options.host) && options.api_keys.empty())
     fail_input("serve: --host: expected 127.0.0.1, ::1 or localhost without --api-keys, got {}; others could score, too", options.host);

@@ -3,19 +3,14 @@
 import json
 
 import pytest
-from browser import Browser, find_browser
+from browser import browser_of_a_session
 from programs import run_metarm
 from run_folders import write_rounds, write_training
 
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
-    program = find_browser()
-    if not program:
-        pytest.skip("no Chromium here (Debian package chromium): pages are not opened")
-    started = Browser(program, tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
+    yield from browser_of_a_session(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """A browser, and the page of `metarm serve` with made-up answers behind it."""
 
 import pytest
-from browser import Browser, find_browser
+from browser import browser_of_a_session
 from dashboard_page import ADMIN_KEY, SCORE_KEY
 from dashboard_server import DashboardServer
 from reward_server import RewardServer
@@ -10,12 +10,7 @@ from served_model import save_model
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
-    program = find_browser()
-    if not program:
-        pytest.skip("no Chromium here (Debian package chromium): the page is not opened")
-    started = Browser(program, tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
+    yield from browser_of_a_session(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,18 @@ def find_browser():
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
+def browser_of_a_session(tmp_path_factory):
+    """What a fixture `browser` yields: a browser until the end of its scope, or the test is skipped."""
+    import pytest
+
+    program = find_browser()
+    if not program:
+        pytest.skip("no Chromium here (Debian package chromium): pages are not opened")
+    started = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()
+
+
 def high_pipe():
     """Ends that cannot be 3 or 4, where the browser expects its own."""
     return tuple(fcntl.fcntl(end, fcntl.F_DUPFD, 50) for end in os.pipe())
