@@ -14,6 +14,8 @@ sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "bench/serve")]
 
 import cells  # noqa: E402
 import memory  # noqa: E402
+import process  # noqa: E402
+import swaps  # noqa: E402
 from servers import METARM, PLAIN  # noqa: E402
 
 GROUPS = [["a1", "a2"], ["b1", "b2"], ["c1", "c2"]]
@@ -58,6 +60,14 @@ def test_the_line_of_memory():
     assert (found["first_bytes"], found["median_bytes"], found["last_bytes"]) == (900, 1120, 1200)
 
 
+def test_an_answer_of_neither_version_stops_the_benchmark():
+    one, other = [[1.0, 2.0], [3.0]], [[1.5, 2.5], [3.5]]
+    swaps.check_rewards([[1.5, 2.5], [3.0]], [one, other])
+    swaps.check_rewards([None, [3.5]], [one, other])  # a request that was not asked
+    with pytest.raises(process.Failed, match="neither version"):
+        swaps.check_rewards([[1.0, 2.5], [3.0]], [one, other])
+
+
 def run_short(tmp_path, *arguments, metarm=BUILD / "metarm"):
     command = [sys.executable, ROOT / "bench/serve/main.py", "--short", "--metarm", metarm, "--output", tmp_path / "bench.json", *arguments]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=os.environ | {"OMP_WAIT_POLICY": "passive"})
@@ -71,6 +81,7 @@ def test_short_form(tmp_path):
     assert len(found["load"]["comparisons"]) == 27 and set(found["load"]["samples"]) == {METARM, PLAIN}
     assert found["load"]["equal"][0].startswith(f"rewards: {PLAIN} differs from {METARM} by")
     assert len(found["memory"]["points"]) > 10
+    assert "swaps under load" in result.stdout and found["swaps"]["runs"][0]["swapped"]["swaps"] >= 2
 
 
 def test_another_result_stops_the_benchmark(tmp_path):

@@ -12,7 +12,7 @@ SINGLE, GROUPS, ALONE = "one response a request", "eight responses a request", "
 CLIENTS = (1, 8, 64)
 FULL = {"prompts": 64, "responses": 8, "max_length": 512, "batch_sizes": [1, 4, 8, 16, 32],
         "requests": {SINGLE: {1: 32, 8: 96, 64: 192}, GROUPS: {1: 8, 8: 24, 64: 64}, ALONE: {1: 16, 8: 48, 64: 64}}}
-SHORT = {"prompts": 4, "responses": 8, "max_length": 2048, "batch_sizes": [4],
+SHORT = {"prompts": 16, "responses": 8, "max_length": 2048, "batch_sizes": [4],
          "requests": {SINGLE: {1: 4, 8: 16, 64: 32}, GROUPS: {1: 1, 8: 2, 64: 4}, ALONE: {1: 2, 8: 4, 64: 4}}}
 
 

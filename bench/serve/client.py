@@ -24,6 +24,7 @@ CLOSED = (ConnectionError, http.client.RemoteDisconnected)
 
 class Load:
     def __init__(self, job):
+        self.headers = HEADERS | ({"Authorization": f"Bearer {job['key']}"} if "key" in job else {})
         self.address = urlsplit(job["url"]).netloc
         self.bodies = [json.dumps({"query": texts}) for texts in job["requests"]]
         self.seconds = job.get("seconds")
@@ -38,7 +39,7 @@ class Load:
             return next(self.numbers, None)
 
     def send(self, connection, number):
-        connection.request("POST", "/get_reward", self.bodies[number], HEADERS)
+        connection.request("POST", "/get_reward", self.bodies[number], self.headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
 

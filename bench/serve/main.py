@@ -15,11 +15,12 @@ import hardware  # noqa: E402
 import memory  # noqa: E402
 import process  # noqa: E402
 import servers  # noqa: E402
+import swaps  # noqa: E402
 from servers import METARM, PLAIN  # noqa: E402
 from workbench import Workbench, load_json_lines  # noqa: E402
 
 CACHE = ROOT / ".cache"
-MEASURES = ("load", "memory")
+MEASURES = ("load", "memory", "swaps")
 TRIAL_REQUESTS = 96  # that tell which batches suit the plain server
 FORMS = {"single": cells.SINGLE, "groups": cells.GROUPS, "alone": cells.ALONE}
 
@@ -27,7 +28,7 @@ FORMS = {"single": cells.SINGLE, "groups": cells.GROUPS, "alone": cells.ALONE}
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="./run bench --serve", description="Measures metarm serve against transformers behind FastAPI on this machine's CPU.")
     parser.add_argument("--short", action="store_true", help="a tiny random model: do both run and compute the same; no time is judged")
-    parser.add_argument("--only", nargs="+", choices=MEASURES, metavar="NAME", help=f"of {', '.join(MEASURES)} (default load; with --short both)")
+    parser.add_argument("--only", nargs="+", choices=MEASURES, metavar="NAME", help=f"of {', '.join(MEASURES)} (default load; with --short all)")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS), metavar="FORM", help=f"of requests: {', '.join(FORMS)} (default all)")
     parser.add_argument("--repeats", type=int, metavar="N", help="alternations (default 5; with --short 1)")
     parser.add_argument("--minutes", type=float, metavar="M", help="of the memory's run (default 30; with --short a few seconds)")
@@ -137,6 +138,11 @@ def main():
             say(f"memory: {options.minutes:g} min under load")
             result["memory"] = memory.measure(workbench, cells.requests_of(cells.SINGLE, groups) + cells.requests_of(cells.GROUPS, groups), options.minutes)
             print(memory.to_line(result["memory"]))
+        if "swaps" in options.only:
+            seconds = 3 if options.short else 60
+            say(f"swaps: {options.repeats} times {seconds} s under load without and with them")
+            result["swaps"] = swaps.measure(workbench, groups, seconds, options.repeats)
+            print(swaps.to_line(result["swaps"]))
     options.output.write_text(json.dumps(result, indent=1))
     say(f"every figure: {options.output}")
 

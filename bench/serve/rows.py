@@ -1,4 +1,4 @@
-"""Makes the reward model and the texts that are scored: prompts with eight responses each, rendered as a trainer sends them.
+"""Makes the reward model, the texts that are scored, prompts with eight responses each, rendered as a trainer sends them, and the pairs that they are from.
 
 A process of its own, `rows.py SETTINGS.json RESULT.json`, so that the measuring one stays small.
 """
@@ -25,7 +25,8 @@ def main(settings):
     pairs = choose_pairs(settings["pairs"], tokenizer, sizes["prompts"], sizes["max_length"])
     groups = make_groups(pairs, sizes["prompts"], sizes["responses"])
     texts = [{"texts": [whole_text(tokenizer, group["prompt"], response) for response in group["responses"]]} for group in groups]
-    return {"reward_model": str(folder / "rm"), "texts": write_rows(folder / "texts.jsonl", texts)}
+    whole = [{side: whole_text(tokenizer, pair["prompt"], pair[side]) for side in ("chosen", "rejected")} for pair in pairs]
+    return {"reward_model": str(folder / "rm"), "texts": write_rows(folder / "texts.jsonl", texts), "pairs": write_rows(folder / "pairs.jsonl", whole)}
 
 
 if __name__ == "__main__":

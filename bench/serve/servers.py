@@ -25,21 +25,21 @@ class Server:
         return int(next(line for line in lines if line.startswith(field + ":")).split()[1]) * 1024
 
 
-def command_of(name, workbench, batch_rows):
+def command_of(name, workbench, batch_rows, options):
     if name == METARM:
         return [workbench.metarm, "serve", "--model", workbench.shared["reward_model"], "--port", 0, "--json", "--quiet", "--device", "cpu", "--dtype", "float32",
-                "--threads", workbench.threads, "--max-length", 0]
+                "--threads", workbench.threads, "--max-length", 0, *options]
     job = workbench.folder / "plain_server.json"
     job.write_text(json.dumps({"reward_model": workbench.shared["reward_model"], "threads": workbench.threads, "batch_rows": batch_rows}))
     return [sys.executable, HERE / "plain_server.py", job]
 
 
 @contextmanager
-def serving(name, workbench, batch_rows=None):
+def serving(name, workbench, batch_rows=None, options=()):
     """Until the end of the `with`, in a folder of its own."""
     folder = workbench.folder / name.split()[0]
     folder.mkdir(exist_ok=True)
-    command = [str(part) for part in command_of(name, workbench, batch_rows)]
+    command = [str(part) for part in command_of(name, workbench, batch_rows, options)]
     with open(folder / "stderr", "w+b") as errors:
         running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=process.environment(workbench.threads), cwd=folder)
         try:
@@ -61,21 +61,32 @@ def client_job(server, requests, clients, **more):
     return {"url": server.url, "requests": requests, "clients": clients} | more
 
 
-def ask(workbench, server, requests, clients):
+def ask(workbench, server, requests, clients, **more):
     """What each request got, and how long it took."""
-    return process.run_python(sys.executable, "serve/client.py", client_job(server, requests, clients), workbench.new_folder(), 1)
+    return process.run_python(sys.executable, "serve/client.py", client_job(server, requests, clients, **more), workbench.new_folder(), 1)
+
+
+class Asking:
+    """Clients in the background."""
+
+    def __init__(self, running, result):
+        self.poll, self.result = running.poll, result
+
+    def answer(self):
+        """As of `ask`, once they have ended."""
+        return json.loads(self.result.read_text())
 
 
 @contextmanager
-def asking(workbench, server, requests, clients, seconds):
-    """Goes on in the background until `seconds` have passed; the end of the `with` waits for it. Yields the process."""
+def asking(workbench, server, requests, clients, seconds, **more):
+    """Goes on in the background until `seconds` have passed; the end of the `with` waits for it."""
     folder = workbench.new_folder()
-    (folder / "job.json").write_text(json.dumps(client_job(server, requests, clients, seconds=seconds)))
+    (folder / "job.json").write_text(json.dumps(client_job(server, requests, clients, seconds=seconds, **more)))
     with open(folder / "stderr", "w+b") as errors:
         command = [sys.executable, HERE / "client.py", folder / "job.json", folder / "result.json"]
         running = subprocess.Popen(list(map(str, command)), stderr=errors, env=os.environ | process.environment(1))
         try:
-            yield running
+            yield Asking(running, folder / "result.json")
             running.wait(timeout=seconds + STOP_S)
         finally:
             if running.poll() is None:

@@ -179,7 +179,7 @@ std::vector<EncodedPair> Encoder::pairs(const std::vector<Pair>& rows) {
     else if (*chosen == *rejected)
       ++report_.equal;
     else
-      pairs.push_back({std::move(*chosen), std::move(*rejected), row.margin, row.weight, static_cast<std::int64_t>(i)});
+      pairs.push_back({std::move(*chosen), std::move(*rejected), row.margin, row.weight, 1, static_cast<std::int64_t>(i)});
   }
   return pairs;
 }

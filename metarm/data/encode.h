@@ -40,6 +40,7 @@ struct EncodeReport {
 struct EncodedPair {
   TokenIds chosen, rejected;
   double margin = 0, weight = 1;
+  double label = 1;      // probability that chosen is the better one
   std::int64_t row = 0;  // index into the rows given
 };
 

@@ -131,6 +131,9 @@ Pair parse_pair(const JsonRow& row) {
   pair.margin = optional_number(row.value, "margin", 0, where);
   pair.weight = optional_number(row.value, "weight", 1, where);
   if (pair.weight < 0) fail_input("{}: weight: expected a number of at least 0, got {}", where, pair.weight);
+  const auto chosen_reward = row.value.find("chosen_reward"), rejected_reward = row.value.find("rejected_reward");
+  if (chosen_reward != row.value.end() && chosen_reward->is_number() && rejected_reward != row.value.end() && rejected_reward->is_number())
+    pair.reward_difference = chosen_reward->get<double>() - rejected_reward->get<double>();
   pair.subset = optional_label(row.value, "subset", where);
   pair.id = optional_label(row.value, "id", where);
   pair.where = where;

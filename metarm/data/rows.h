@@ -1,6 +1,6 @@
 // Rows on disk to pairs, prompts and response groups. A row's kind is recognised by its fields:
 //
-//   pair, explicit prompt      prompt, chosen, rejected; optional margin, weight, subset, id
+//   pair, explicit prompt      prompt, chosen, rejected; optional margin, weight, subset, id, chosen_reward and rejected_reward
 //   pair, implicit prompt      chosen, rejected (HH-RLHF texts or whole message lists); the same optional fields
 //   pair, summarization        OpenAI's info.{post,title,subreddit}, summaries[2].text, choice, optional worker, extra.confidence
 //   response group             prompt, responses; optional rewards, policy, round, subset, id
@@ -32,7 +32,8 @@ struct Pair {
   double margin = 0;
   double weight = 1;
   std::string subset, id;
-  std::string where;  // file:line
+  std::string where;                             // file:line
+  std::optional<double> reward_difference = {};  // chosen_reward - rejected_reward, where the row has been scored
 };
 
 struct Prompt {

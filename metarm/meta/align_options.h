@@ -40,6 +40,13 @@ struct EnumNames<MetaOrder> {
   static constexpr std::pair<MetaOrder, const char*> values[] = {{MetaOrder::first, "first"}, {MetaOrder::second, "second"}};
 };
 
+enum class BalanceBy { none, subset, policy, round };
+template <>
+struct EnumNames<BalanceBy> {
+  static constexpr std::pair<BalanceBy, const char*> values[] = {
+      {BalanceBy::none, "none"}, {BalanceBy::subset, "subset"}, {BalanceBy::policy, "policy"}, {BalanceBy::round, "round"}};
+};
+
 struct AlignOptions {
   std::string model;
   std::vector<std::string> pairs, responses;
@@ -49,6 +56,11 @@ struct AlignOptions {
   MetaScale meta_scale = MetaScale::normalized;
   MetaOrder meta_order = MetaOrder::first;
   std::int64_t meta_batch_size = 8;
+  BalanceBy balance_by = BalanceBy::none;
+  double recency_half_life = 0;
+  double hard_groups = 1;
+  double near_duplicates = 1;
+  double meta_adapt = 0;
   double joint_weight = 0.1;
   std::string policy, reference_policy;
   double importance_temperature = 0.01;
@@ -80,6 +92,33 @@ struct AlignOptions {
     visit(self.meta_order,
           {.name = "meta-order", .help = "first: the gradient at the shifted weights, as the paper; second: through the meta step."});
     visit(self.meta_batch_size, {.name = "meta-batch-size", .help = "Response groups a step. [paper m]", .min = 1, .needs = "responses"});
+    visit(self.balance_by,
+          {.name = "balance-by",
+           .help = "Modes of the shifted responses, which get equal parts of the meta steps: by the rows' subset, policy or "
+                   "round; none: as many as there are.",
+           .needs = "responses"});
+    visit(
+        self.recency_half_life,
+        {.name = "recency-half-life",
+         .help = "Rounds after which a response group is drawn half as often as one of the newest round, by the rows' round; 0: all alike.",
+         .min = 0,
+         .needs = "responses"});
+    visit(self.hard_groups, {.name = "hard-groups",
+                             .help = "Share of the response groups to keep, those that --model tells apart least; 1: all.",
+                             .min = 0.001,
+                             .max = 1,
+                             .needs = "responses"});
+    visit(self.near_duplicates, {.name = "near-duplicates",
+                                 .help = "Leave out responses that share more than this part of their token trigrams with another one of "
+                                         "their group; 1: none.",
+                                 .min = 0,
+                                 .max = 1,
+                                 .needs = "responses"});
+    visit(self.meta_adapt, {.name = "meta-adapt",
+                            .help = "How fast each mode's meta learning rate follows the agreement of the two gradients: times exp(-this * "
+                                    "meta_cosine) after each of its steps, up to 10 times --meta-lr or a tenth of it; 0: it stays.",
+                            .min = 0,
+                            .max = 10});
     visit(self.joint_weight, {.name = "joint-weight", .help = "Weight of J for --method joint. [lambda]", .min = 0});
     visit(self.policy, {.name = "policy",
                         .help = "Causal language model that the reward model is to judge now, for --method importance. [OCRM pi]",

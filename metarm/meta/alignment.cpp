@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <initializer_list>
 #include <utility>
 #include <vector>
@@ -10,8 +12,10 @@
 #include "metarm/base/error.h"
 #include "metarm/base/random.h"
 #include "metarm/meta/difference_step.h"
+#include "metarm/meta/group_order.h"
 #include "metarm/meta/importance.h"
 #include "metarm/meta/meta_direction.h"
+#include "metarm/meta/shifted_groups.h"
 #include "metarm/train/data_order.h"
 #include "metarm/train/fingerprint.h"
 #include "metarm/train/pair_data.h"
@@ -28,8 +32,8 @@ double cosine(const Share& share, const at::Tensor& a, const at::Tensor& b) {
 
 struct AlignData {
   PairData pairs;
-  std::vector<EncodedGroup> groups;  // none: J is not measured
-  SequenceGroups for_policies;       // the pairs' responses, for --method importance
+  ShiftedGroups shifted;        // without groups J is not measured
+  SequenceGroups for_policies;  // the pairs' responses, for --method importance
 };
 
 class Alignment {
@@ -38,20 +42,24 @@ class Alignment {
       : options_(options),
         setup_(setup),
         pairs_(data.pairs),
-        groups_(data.groups),
+        groups_(data.shifted.groups),
         importance_(std::move(importance)),
         pairwise_(make_pairwise_step(options.training, options.scoring, options.common)),
         difference_{setup, groups_, options.scoring.tokens_per_batch, options.training.gradient_checkpointing},
         share_(setup.share()),
         direction_(options.meta_scale, setup.trainable->master(), share_),
         pair_order_(static_cast<std::int64_t>(pairs_.pairs.size()), seed(), "pairs", options.training.shuffle),
-        group_order_(static_cast<std::int64_t>(groups_.size()), seed(), "groups", options.training.shuffle) {}
+        group_order_(data.shifted.modes, data.shifted.weights, options.meta_adapt > 0, seed(), options.training.shuffle),
+        meta_lr_(std::max<std::size_t>(group_order_.mode_names().size(), 1), options.meta_lr) {}
 
   Objective objective() {
     Objective made = make_pair_objective("aligning", setup_, pairs_, pair_order_.steps_per_epoch(options_.training.batch_size),
                                          options_.scoring.tokens_per_batch);
     made.add_gradient = [this](std::int64_t step, std::int64_t, at::Tensor& gradient) { return add_gradient(step, gradient); };
     if (options_.method == Method::meta) made.state.tensors = direction_.state();
+    if (options_.meta_adapt > 0)
+      for (std::size_t mode = 0; mode < meta_lr_.size(); ++mode)
+        made.state.numbers.emplace_back(fmt::format("meta_lr_{}", mode), &meta_lr_[mode]);
     return made;
   }
 
@@ -62,7 +70,7 @@ class Alignment {
   Json add_gradient(std::int64_t step, at::Tensor& gradient) {
     const std::vector<std::int64_t> pairs = pair_order_.batch(step, options_.training.batch_size);
     const std::vector<std::int64_t> groups =
-        group_order_.stream(step, std::min(options_.meta_batch_size, static_cast<std::int64_t>(groups_.size())));
+        group_order_.batch(step, std::min(options_.meta_batch_size, static_cast<std::int64_t>(groups_.size())));
     Json figures = options_.method == Method::meta ? add_meta(step, pairs, groups, gradient) : add_plain(step, pairs, groups, gradient);
     if (!groups.empty()) figures["groups"] = groups.size();
     figures["tokens"] = figures["tokens"].get<std::int64_t>() + difference_.token_count(groups);
@@ -92,7 +100,8 @@ class Alignment {
     // From here on each rank has its part of ∇J, of D(∇J) and of ∇L; only the meta step needs a whole vector.
     const at::Tensor v = share_.own(j_gradient), own_gradient = share_.own(gradient);
     const MetaDirection::Direction direction = direction_.direction(v, step);
-    const double scale = options_.meta_lr * direction.factor;
+    const std::size_t mode = options_.meta_adapt > 0 ? group_order_.mode_of_step(step) : 0;
+    const double meta_lr = meta_lr_[mode], scale = meta_lr * direction.factor;
     const double kept = trainable.load_compute_shifted(share_.whole(direction.vector), scale, Rounding::stochastic, rounding_seed(step));
     GradientSum sum(setup_.ranks, trainable, gradient);
     Json figures = to_json(pairwise_.backward(setup_, pairs_.pairs, pairs, step, sum));
@@ -100,14 +109,21 @@ class Alignment {
     figures["j_after"] = difference_.value(groups);
     figures["kept_share"] = kept;
     figures["meta_step_ratio"] = scale * share_.length(direction.vector) / share_.length(share_.own(trainable.master().flat()));
-    figures["meta_cosine"] = cosine(share_, v, own_gradient);
+    const double agreement = cosine(share_, v, own_gradient);
+    figures["meta_cosine"] = agreement;
 
     if (options_.meta_order == MetaOrder::second) {
       trainable.load_compute(Rounding::stochastic, rounding_seed(step));
       const at::Tensor vector = share_.whole(direction_.transposed_derivative(v, own_gradient, step));
-      own_gradient.add_(difference_.hessian_product(groups, vector), options_.meta_lr);
+      own_gradient.add_(difference_.hessian_product(groups, vector), meta_lr);
     }
     direction_.advance(v);
+    if (options_.meta_adapt > 0) {
+      figures["meta_lr"] = meta_lr;
+      figures["mode"] = mode;
+      if (std::isfinite(agreement))
+        meta_lr_[mode] = std::clamp(meta_lr * std::exp(-options_.meta_adapt * agreement), options_.meta_lr / 10, options_.meta_lr * 10);
+    }
     return figures;
   }
 
@@ -120,7 +136,9 @@ class Alignment {
   DifferenceStep difference_;
   const Share share_;
   MetaDirection direction_;
-  DataOrder pair_order_, group_order_;
+  DataOrder pair_order_;
+  GroupOrder group_order_;
+  std::vector<double> meta_lr_;  // η of each mode
 };
 
 // Options of one method have no effect with another.
@@ -131,7 +149,7 @@ void expect_method(Method method, std::initializer_list<const char*> names, cons
 }
 
 void check_options(const AlignOptions& options, const Parsed& parsed) {
-  expect_method(Method::meta, {"meta-lr", "meta-scale", "meta-order"}, options, parsed);
+  expect_method(Method::meta, {"meta-lr", "meta-scale", "meta-order", "meta-adapt"}, options, parsed);
   expect_method(Method::joint, {"joint-weight"}, options, parsed);
   expect_method(Method::importance, {"policy", "reference-policy", "importance-temperature"}, options, parsed);
   if (options.method == Method::importance && options.policy.empty())
@@ -141,23 +159,12 @@ void check_options(const AlignOptions& options, const Parsed& parsed) {
     fail_input("align: --responses: expected response groups for --method {}, got none", enum_name(options.method));
 }
 
-std::vector<EncodedGroup> load_groups(const AlignOptions& options, const TrainingSetup& setup, Log& log) {
-  const Rows<ResponseGroup> rows = read_response_groups(options.responses, options.scoring.bad_rows(), 2);
-  log_skipped(rows.report, log);
-  Encoder encoder = setup.encoder(options.scoring.max_length);
-  std::vector<EncodedGroup> groups = encoder.groups(rows.rows);
-  for (const std::string& note : encoder.report().notes()) log.info(note);
-  if (groups.empty())
-    fail_input("--responses: expected groups that fit in --max-length {}, got none of {}", options.scoring.max_length, rows.rows.size());
-  return groups;
-}
-
 AlignData load_data(const AlignOptions& options, const TrainingSetup& setup, Log& log) {
   const std::vector<Pair> rows = read_pair_rows(options.pairs, options.scoring, log);
   AlignData data;
-  data.pairs = load_pair_data(setup, rows, options.training.eval_pairs, options.scoring, log);
+  data.pairs = load_pair_data(setup, rows, options.training, options.scoring, log);
   if (options.method == Method::importance) data.for_policies = encode_for_policies(options, rows, data.pairs.pairs, log);
-  if (!options.responses.empty()) data.groups = load_groups(options, setup, log);
+  if (!options.responses.empty()) data.shifted = load_shifted_groups(options, setup, log);
   return data;
 }
 
@@ -173,10 +180,12 @@ std::optional<TrainingSummary> align_reward_model(const AlignOptions& given, con
   TrainingSetup setup(options.model, options.scoring, options.common, ranks);
   AlignData data = load_data(options, setup, log);
   setup.load_as_reward_model(MissingHead::fail, options.method == Method::meta, options.training, options.scoring, log);
+  if (options.training.lm_loss_weight > 0) setup.load_language_head();
   // Before the pairs are weighted: weights are computed, and may differ by rounding where a run goes on with another number of ranks.
   run.expect_data({{"pairs", fingerprint(data.pairs.pairs)},
                    {"eval_pairs", fingerprint(data.pairs.held_out)},
-                   {"responses", fingerprint(data.groups)}});
+                   {"responses", fingerprint(data.shifted.groups)}});
+  if (options.hard_groups < 1) keep_hardest(data.shifted, options, setup, log);
   ImportanceWeights importance;
   if (options.method == Method::importance) importance = weigh_pairs(options, std::move(data.for_policies), data.pairs.pairs, ranks, log);
   Alignment alignment(options, setup, data, std::move(importance));

@@ -59,10 +59,13 @@ double DifferenceStep::backward(std::span<const std::int64_t> rows, double weigh
 
 at::Tensor DifferenceStep::hessian_product(std::span<const std::int64_t> rows, const at::Tensor& vector) const {
   const FlatTensors& master = setup.trainable->master();
-  const std::vector<at::Tensor>& leaves = setup.trainable->leaves();
-  std::vector<at::Tensor> vectors;
-  for (std::size_t i = 0; i < leaves.size(); ++i)
-    vectors.push_back(vector.narrow(0, master.offset(i), leaves[i].numel()).view(leaves[i].sizes()).to(leaves[i].scalar_type()));
+  std::vector<at::Tensor> leaves, vectors;
+  for (std::size_t i = 0; i < master.size(); ++i) {
+    const at::Tensor& leaf = setup.trainable->leaves()[i];
+    if (!leaf.requires_grad()) continue;
+    leaves.push_back(leaf);
+    vectors.push_back(vector.narrow(0, master.offset(i), leaf.numel()).view(leaf.sizes()).to(leaf.scalar_type()));
+  }
   at::Tensor result = at::zeros_like(master.flat());
   GradientSum sum(setup.ranks, *setup.trainable, result);
   for_each_part(*this, rows, {.twice_differentiable = true}, &sum, [&](const at::Tensor& part) {

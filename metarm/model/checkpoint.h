@@ -61,6 +61,10 @@ struct LoadedLanguageModel {
 // The same for a policy; an adapter's directory is its base with the adapter merged.
 LoadedLanguageModel load_language_model(const std::string& directory, at::ScalarType dtype, at::Device device, Log& log);
 
+// The LM head of a checkpoint, or of an adapter's base, float32 [V, D]; undefined where it is the token embedding. Input error where there
+// is none, as in an untied reward model.
+at::Tensor load_language_model_head(const std::string& directory);
+
 enum class SaveDType { float32, bfloat16, float16 };
 template <>
 struct EnumNames<SaveDType> {

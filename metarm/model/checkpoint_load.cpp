@@ -110,14 +110,19 @@ void settle_pad(CheckpointConfig& config, bool new_model, Pooling pooling) {
   if (new_model || is_end_token(config, tokenizer, config.pad_token_id)) choose_new_pad(config, tokenizer);
 }
 
+std::string lm_head_name(ModelSpec spec) {
+  spec.tied_embeddings = false;
+  for (const TensorName& name : list_tensor_names(spec, HeadKind::language_model))
+    if (name.slot == Slot::lm_head) return name.name;
+  fail_internal("lm_head_name: expected a head");
+}
+
 // transformers takes an LM head that differs from the embedding for what it is, whatever tie_word_embeddings says.
 void untie_where_they_differ(ModelSpec& spec, const TensorFiles& files) {
   if (!spec.tied_embeddings) return;
   ModelSpec untied = spec;
   untied.tied_embeddings = false;
-  std::string head;
-  for (const TensorName& name : list_tensor_names(untied, HeadKind::language_model))
-    if (name.slot == Slot::lm_head) head = name.name;
+  const std::string head = lm_head_name(spec);
   if (!files.contains(head)) return;
   const at::Tensor lm_head = files.float_tensor(head);
   for (const std::string& name : files.names())
@@ -180,6 +185,19 @@ LoadedLanguageModel load_language_model(const std::string& directory, at::Scalar
   loaded.model = {loaded.config.spec, Weights(loaded.config.spec, HeadKind::language_model, dtype, device), {}};
   loader.load(loaded.model.weights);
   return loaded;
+}
+
+at::Tensor load_language_model_head(const std::string& directory) {
+  const at::NoGradGuard no_grad;
+  CheckpointConfig config = load_checkpoint_config(is_adapter(directory) ? adapter_base(directory) : directory);
+  const TensorFiles files = TensorFiles::open(config.directory);
+  untie_where_they_differ(config.spec, files);
+  if (config.spec.tied_embeddings) return {};
+  const std::string name = lm_head_name(config.spec);
+  if (!files.contains(name))
+    fail_input("{}: expected the head of a language model, {}, got a checkpoint without; it is kept in a causal language model's",
+               directory, name);
+  return files.float_tensor(name);
 }
 
 }  // namespace metarm

@@ -100,13 +100,18 @@ ResponseTokens list_response_tokens(const Batch& batch, std::span<const std::int
   return tokens;
 }
 
-TokenLogProbs token_log_probs(const Model& model, const Batch& batch, const ResponseTokens& tokens, double temperature,
-                              const ForwardOptions& options) {
-  const at::Tensor normed = final_norm(model, run_batch(model, batch, options, tokens.predictors));
+TokenLogProbs head_log_probs(const Model& model, const at::Tensor& hidden_SD, const std::vector<std::int64_t>& targets,
+                             double temperature) {
+  const at::Tensor normed = final_norm(model, hidden_SD);
   const at::Tensor& head = model.weights.at(model.spec.tied_embeddings ? Slot::token_embedding : Slot::lm_head);
-  const at::Tensor target_S = at::tensor(tokens.targets, at::kLong).to(normed.device());
+  const at::Tensor target_S = at::tensor(targets, at::kLong).to(normed.device());
   const variable_list made = HeadLogProbs::apply(normed, head, target_S, temperature, model.spec.logit_softcap);
   return {made[0], made[1]};
+}
+
+TokenLogProbs token_log_probs(const Model& model, const Batch& batch, const ResponseTokens& tokens, double temperature,
+                              const ForwardOptions& options) {
+  return head_log_probs(model, run_batch(model, batch, options, tokens.predictors), tokens.targets, temperature);
 }
 
 at::Tensor sum_rows(const at::Tensor& value_S, std::span<const std::int64_t> row_begin) {

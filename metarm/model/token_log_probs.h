@@ -33,6 +33,8 @@ ResponseTokens list_response_tokens(const Batch& batch, std::span<const std::int
 struct TokenLogProbs {
   at::Tensor log_prob_S, entropy_S;  // float32, with first derivatives where the weights ask for them
 };
+// For the hidden states at predictors, [S, D] before the final norm, and the tokens that follow.
+TokenLogProbs head_log_probs(const Model& model, const at::Tensor& hidden_SD, const std::vector<std::int64_t>& targets, double temperature);
 TokenLogProbs token_log_probs(const Model& model, const Batch& batch, const ResponseTokens& tokens, double temperature,
                               const ForwardOptions& options);
 

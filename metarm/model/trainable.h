@@ -26,8 +26,11 @@ class Trainable {
   Trainable(FlatTensors master, at::ScalarType compute_dtype, bool separate_copy);
 
   const FlatTensors& master() const { return master_; }
-  // Leaves in the compute type that require gradients, in the order of master()'s tensors.
+  // Leaves in the compute type that require gradients, but for frozen ones, in the order of master()'s tensors.
   const std::vector<at::Tensor>& leaves() const { return leaves_; }
+
+  // Leaf i stays: it asks for no gradient.
+  void freeze(std::size_t i) { leaves_[i].requires_grad_(false); }
 
   // Compute copy = cast(θ).
   void load_compute(Rounding rounding = Rounding::nearest, std::uint64_t seed = 0);

@@ -183,13 +183,16 @@ std::vector<std::int64_t> pooled_tokens(const Batch& batch, Pooling pooling, std
   return pooled;
 }
 
-at::Tensor batch_rewards(const Model& model, const Batch& batch, const std::vector<std::int64_t>& pooled, const ForwardOptions& options) {
+at::Tensor head_rewards(const Model& model, const at::Tensor& hidden_BD) {
   const at::Tensor& score = model.weights.at(Slot::score);
-  if (!score.defined()) fail_internal("batch_rewards: expected a reward model, got a model without a reward head");
-  const at::Tensor hidden = run_batch(model, batch, options, pooled);
-  const at::Tensor reward = at::mm(final_norm(model, hidden).to(at::kFloat), score.to(at::kFloat).t()).squeeze(1);
+  if (!score.defined()) fail_internal("head_rewards: expected a reward model, got a model without a reward head");
+  const at::Tensor reward = at::mm(final_norm(model, hidden_BD).to(at::kFloat), score.to(at::kFloat).t()).squeeze(1);
   const at::Tensor& bias = model.weights.at(Slot::score_bias);
   return bias.defined() ? reward + bias.to(at::kFloat) : reward;
+}
+
+at::Tensor batch_rewards(const Model& model, const Batch& batch, const std::vector<std::int64_t>& pooled, const ForwardOptions& options) {
+  return head_rewards(model, run_batch(model, batch, options, pooled));
 }
 
 }  // namespace metarm

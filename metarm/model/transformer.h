@@ -64,6 +64,8 @@ enum class Pooling {
 // For each row of the batch, the index of its pooled token in [0, N). pad_token_id absent: the last one.
 std::vector<std::int64_t> pooled_tokens(const Batch& batch, Pooling pooling, std::optional<std::int64_t> pad_token_id);
 
+// Rewards, float32 [B], for hidden states before the final norm, [B, D].
+at::Tensor head_rewards(const Model& model, const at::Tensor& hidden_BD);
 // Rewards, float32 [B], one a row of the batch, in order.
 at::Tensor batch_rewards(const Model& model, const Batch& batch, const std::vector<std::int64_t>& pooled, const ForwardOptions& options);
 

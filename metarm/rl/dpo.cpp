@@ -119,7 +119,7 @@ class Dpo {
       const at::Tensor chosen_P = implicit_rewards(log_prob_P2.select(1, 0), of.chosen, options_.training.beta);
       const at::Tensor rejected_P = implicit_rewards(log_prob_P2.select(1, 1), of.rejected, options_.training.beta);
       const at::Tensor loss =
-          pairwise_losses(chosen_P, rejected_P, of.margin, of.weight, {options_.training.label_smoothing, 0}).sum() / count;
+          pairwise_losses(chosen_P, rejected_P, {of.margin, of.weight}, {options_.training.label_smoothing, 0}).sum() / count;
       means[0] += loss.item<double>();
       means[1] += chosen_P.gt(rejected_P).sum().item<double>() / count;
       means[2] += chosen_P.sum().item<double>() / count;

@@ -39,6 +39,8 @@ Json of_pairs(std::span<const EncodedRow> pairs) {
     hash.add(pair.rejected);
     hash.add(pair.margin);
     hash.add(pair.weight);
+    if constexpr (requires { pair.label; })
+      if (pair.label != 1) hash.add(pair.label);
   }
   return hash.with_rows(pairs.size());
 }

@@ -29,7 +29,8 @@ GradientSum::GradientSum(Ranks& ranks, Trainable& trainable, at::Tensor& gradien
   if (ranks.size() > 1) make_buckets(bucket);
   const std::vector<at::Tensor>& leaves = trainable.leaves();
   for (std::size_t i = 0; i < leaves.size(); ++i)
-    torch::autograd::impl::set_post_acc_grad_hooks(leaves[i], std::make_unique<AfterAccumulation>([this, i] { take(i); }));
+    if (leaves[i].requires_grad())
+      torch::autograd::impl::set_post_acc_grad_hooks(leaves[i], std::make_unique<AfterAccumulation>([this, i] { take(i); }));
 }
 
 GradientSum::~GradientSum() {
@@ -79,7 +80,8 @@ void GradientSum::finish() {
 
 void GradientSum::remove_hooks() {
   if (!std::exchange(hooked_, false)) return;
-  for (const at::Tensor& leaf : trainable_.leaves()) torch::autograd::impl::set_post_acc_grad_hooks(leaf, nullptr);
+  for (const at::Tensor& leaf : trainable_.leaves())
+    if (leaf.requires_grad()) torch::autograd::impl::set_post_acc_grad_hooks(leaf, nullptr);
 }
 
 }  // namespace metarm

@@ -16,7 +16,8 @@ Learner::Learner(TrainingSetup& setup, const TrainingOptions& training, LearnerO
       training_(training),
       options_(std::move(options)),
       share_(setup.share()),
-      optimizer_(training.optimizer, training.optimizer_dtype, setup.trainable->master(), share_.part(), training.weight_decay),
+      optimizer_({training.optimizer, training.optimizer_dtype, training.weight_decay, training.l2_sp, setup.rates},
+                 setup.trainable->master(), share_.part()),
       state_{optimizer_.state(), state.numbers} {
   state_.tensors.insert(state_.tensors.end(), state.tensors.begin(), state.tensors.end());
 }

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "metarm/base/random.h"
 #include "metarm/model/trainable.h"
@@ -16,24 +17,35 @@ constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
 
 }  // namespace
 
-Optimizer::Optimizer(OptimizerKind kind, MomentDType moments, const FlatTensors& weights, const Part& part, double weight_decay)
-    : kind_(kind), weights_(weights), part_(part), weight_decay_(weight_decay) {
+Optimizer::Optimizer(OptimizerSettings settings, const FlatTensors& weights, const Part& part)
+    : settings_(std::move(settings)), weights_(weights), part_(part) {
   for (std::size_t i = 0; i < weights.size(); ++i) {
+    const double rate = settings_.rates.empty() ? 1 : settings_.rates[i];
+    if (rate == 0) continue;
     const std::int64_t end = std::min(weights.offset(i) + weights.tensor(i).numel(), part.end);
     for (std::int64_t begin = std::max(weights.offset(i), part.begin); begin < end; begin += kPieceElements)
-      pieces_.push_back({begin, std::min(kPieceElements, end - begin), weights.info(i).decay});
+      pieces_.push_back({begin, std::min(kPieceElements, end - begin), weights.info(i).decay, rate});
   }
-  const auto options = weights.flat().options().dtype(moments == MomentDType::bfloat16 ? at::kBFloat16 : at::kFloat);
-  if (kind == OptimizerKind::adamw)
+  if (settings_.l2_sp > 0) start_ = weights.flat().slice(0, part.begin, part.end).clone();
+  const auto options = weights.flat().options().dtype(settings_.moments == MomentDType::bfloat16 ? at::kBFloat16 : at::kFloat);
+  if (settings_.kind == OptimizerKind::adamw)
     for (const char* name : {"adamw.first_moment", "adamw.second_moment"}) state_.emplace_back(name, at::zeros({part.size()}, options));
 }
 
 void Optimizer::apply(const at::Tensor& gradient, double lr, std::int64_t step) {
   const at::NoGradGuard no_grad;
-  if (kind_ == OptimizerKind::adamw)
+  if (settings_.kind == OptimizerKind::adamw)
     apply_adamw(gradient, lr, step);
   else
     apply_sgd(gradient, lr);
+  if (start_.defined()) pull_to_start(lr);
+}
+
+void Optimizer::pull_to_start(double lr) {
+  for (const Piece& piece : pieces_) {
+    at::Tensor weight = weights_.flat().narrow(0, piece.offset, piece.count);
+    weight.lerp_(start_.narrow(0, piece.offset - part_.begin, piece.count), lr * piece.rate * settings_.l2_sp);
+  }
 }
 
 void Optimizer::apply_adamw(const at::Tensor& gradient, double lr, std::int64_t step) {
@@ -42,8 +54,8 @@ void Optimizer::apply_adamw(const at::Tensor& gradient, double lr, std::int64_t 
     const std::int64_t offset = piece.offset - part_.begin;
     std::vector<at::Tensor> weights = {weights_.flat().narrow(0, piece.offset, piece.count)};
     std::vector<at::Tensor> first = {wide(0, offset, piece.count)}, second = {wide(1, offset, piece.count)};
-    at::_fused_adamw_(weights, {gradient.narrow(0, offset, piece.count)}, first, second, {}, {steps}, lr, kBeta1, kBeta2,
-                      piece.decay ? weight_decay_ : 0.0, kEpsilon, false, false);
+    at::_fused_adamw_(weights, {gradient.narrow(0, offset, piece.count)}, first, second, {}, {steps}, lr * piece.rate, kBeta1, kBeta2,
+                      piece.decay ? settings_.weight_decay : 0.0, kEpsilon, false, false);
     keep(0, offset, first[0], step);
     keep(1, offset, second[0], step);
   }
@@ -64,8 +76,8 @@ void Optimizer::keep(std::size_t moment, std::int64_t offset, const at::Tensor& 
 void Optimizer::apply_sgd(const at::Tensor& gradient, double lr) {
   for (const Piece& piece : pieces_) {
     at::Tensor weight = weights_.flat().narrow(0, piece.offset, piece.count);
-    if (weight_decay_ > 0 && piece.decay) weight.mul_(1 - lr * weight_decay_);
-    weight.sub_(gradient.narrow(0, piece.offset - part_.begin, piece.count), lr);
+    if (piece.decay) weight.mul_(1 - lr * piece.rate * settings_.weight_decay);
+    weight.sub_(gradient.narrow(0, piece.offset - part_.begin, piece.count), lr * piece.rate);
   }
 }
 

@@ -1,5 +1,5 @@
 // AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101; betas 0.9 and 0.999, epsilon 1e-8) and plain SGD, over flat float32 weights or a part
-// of them.
+// of them. A pull to the starting weights (L2-SP, Li et al. 2018, arXiv 1802.01483) is decoupled, as weight decay is.
 //
 // Moments in bfloat16 are rounded stochastically: to nearest, a second moment would stand still, since a step changes it by a thousandth
 // and bfloat16 tells apart no less than a 256th. The noise is a function of the step and the element.
@@ -18,11 +18,18 @@
 
 namespace metarm {
 
+struct OptimizerSettings {
+  OptimizerKind kind = OptimizerKind::adamw;
+  MomentDType moments = MomentDType::float32;
+  double weight_decay = 0;         // w -= lr weight_decay w, of tensors with `decay` only, before the step
+  double l2_sp = 0;                // w -= lr l2_sp (w - w0), of all tensors, after the step; w0: what they are when the optimizer is made
+  std::vector<double> rates = {};  // of each tensor, the part of the learning rate that it gets; 0: it stays. Empty: 1 for all
+};
+
 class Optimizer {
  public:
-  // `weights` is moved in place, in `part`, and must outlive this. Weight decay is decoupled in AdamW, added to the gradient in SGD, and
-  // concerns tensors with `decay` only.
-  Optimizer(OptimizerKind kind, MomentDType moments, const FlatTensors& weights, const Part& part, double weight_decay);
+  // `weights` is moved in place, in `part`, and must outlive this.
+  Optimizer(OptimizerSettings settings, const FlatTensors& weights, const Part& part);
 
   // One step with the part's gradient, float32 [part]; `step` counts from 0.
   void apply(const at::Tensor& gradient, double lr, std::int64_t step);
@@ -32,6 +39,7 @@ class Optimizer {
 
  private:
   void apply_adamw(const at::Tensor& gradient, double lr, std::int64_t step);
+  void pull_to_start(double lr);
   at::Tensor wide(std::size_t moment, std::int64_t offset, std::int64_t count) const;
   void keep(std::size_t moment, std::int64_t offset, const at::Tensor& value, std::int64_t step);
   void apply_sgd(const at::Tensor& gradient, double lr);
@@ -40,12 +48,13 @@ class Optimizer {
   struct Piece {
     std::int64_t offset, count;  // in the flat weights
     bool decay;
+    double rate;
   };
 
-  OptimizerKind kind_;
+  const OptimizerSettings settings_;
   const FlatTensors& weights_;
   Part part_;
-  double weight_decay_;
+  at::Tensor start_;  // w0 [part], where there is a pull to it
   std::vector<Piece> pieces_;
   std::vector<std::pair<std::string, at::Tensor>> state_;
 };

@@ -2,12 +2,27 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <utility>
 
 #include "metarm/eval/evaluate.h"
 #include "metarm/eval/figures.h"
 
 namespace metarm {
+
+namespace {
+
+void set_soft_labels(std::vector<EncodedPair>& pairs, const std::vector<Pair>& rows, double temperature) {
+  for (EncodedPair& pair : pairs) {
+    const Pair& row = rows[static_cast<std::size_t>(pair.row)];
+    if (!row.reward_difference)
+      fail_input("{}: --soft-labels: expected numbers in chosen_reward and rejected_reward, as `metarm score` writes them, got none",
+                 row.where);
+    pair.label = 1 / (1 + std::exp(-*row.reward_difference / temperature));
+  }
+}
+
+}  // namespace
 
 HeldOutFigures to_held_out_figures(const PairStatistics& statistics) {
   return {{{"eval_accuracy", statistics.accuracy},
@@ -27,12 +42,13 @@ std::vector<Pair> read_pair_rows(const std::vector<std::string>& files, const Se
   return std::move(rows.rows);
 }
 
-PairData load_pair_data(const TrainingSetup& setup, const std::vector<Pair>& rows, const std::vector<std::string>& held_out,
+PairData load_pair_data(const TrainingSetup& setup, const std::vector<Pair>& rows, const RewardTrainingOptions& training,
                         const ScoringOptions& scoring, Log& log) {
   Encoder encoder = setup.encoder(scoring.max_length);
   PairData data;
   data.pairs = encode_pairs(rows, "--pairs", encoder, &Encoder::pairs, scoring);
-  if (!held_out.empty()) data.held_out = load_pairs(held_out, "--eval-pairs", encoder, &Encoder::pairs, scoring, log);
+  if (training.soft_labels > 0) set_soft_labels(data.pairs, rows, training.soft_labels);
+  if (!training.eval_pairs.empty()) data.held_out = load_pairs(training.eval_pairs, "--eval-pairs", encoder, &Encoder::pairs, scoring, log);
   for (const std::string& note : encoder.report().notes()) log.info(note);
   return data;
 }

@@ -38,9 +38,9 @@ std::vector<EncodedRow> load_pairs(const std::vector<std::string>& files, const 
   return encode_pairs(read_pair_rows(files, sequences, log), option, encoder, encode, sequences);
 }
 
-// Of the rows of --pairs and the files of --eval-pairs; notes on what was left out go to the log. Input errors for bad rows, and where no
-// pair is left.
-PairData load_pair_data(const TrainingSetup& setup, const std::vector<Pair>& rows, const std::vector<std::string>& held_out,
+// Of the rows of --pairs and the files of --eval-pairs; notes on what was left out go to the log. With --soft-labels T, a pair to learn
+// from has the label σ(reward difference / T) of its row. Input errors for bad rows, rows without rewards there, and where no pair is left.
+PairData load_pair_data(const TrainingSetup& setup, const std::vector<Pair>& rows, const RewardTrainingOptions& training,
                         const ScoringOptions& scoring, Log& log);
 
 // Of a reward model, or of a policy's implicit rewards.

@@ -8,6 +8,7 @@
 
 #include "metarm/base/random.h"
 #include "metarm/objectives/pairwise_loss.h"
+#include "metarm/train/pair_pass.h"
 #include "metarm/train/rank_trees.h"
 
 namespace metarm {
@@ -31,49 +32,58 @@ PairwiseFigures PairwiseStep::backward(const TrainingSetup& setup, std::span<con
   PairwiseFigures figures;
   figures.pairs = static_cast<std::int64_t>(rows.size());
   figures.tokens = own.step_tokens;
-  at::Tensor sums = at::zeros({3}, at::kFloat).to(setup.trainable->master().flat().device());  // loss, correct, margin
+  const at::Device device = setup.device();
+  at::Tensor sums = at::zeros({4}, at::kFloat).to(device);  // loss, correct, margin, loss of the language model
   for (const TreeRange range : pack_trees(own.trees, tokens_per_batch)) {
-    const Batch batch = make_batch(std::span(own.trees).subspan(range.begin, range.end - range.begin));
-    std::vector<float> margins, weights;
+    std::vector<float> margins, weights, labels;
     for (std::size_t i = range.begin; i < range.end; ++i) {
       const EncodedPair& pair = pairs[static_cast<std::size_t>(rows[own.places[i]])];
       margins.push_back(static_cast<float>(pair.margin));
       weights.push_back(static_cast<float>(pair.weight));
+      labels.push_back(static_cast<float>(pair.label));
     }
     // The masks are a function of the step and of which rows the pass has.
     const ForwardOptions forward{dropout, derive_seed(seed, "dropout", static_cast<std::uint64_t>(step), own.places[range.begin]),
                                  gradient_checkpointing, false};
-    const at::Tensor reward_B2 = batch_rewards(reward_model, batch, forward).view({-1, 2});
-    const at::Tensor chosen_B = reward_B2.select(1, 0), rejected_B = reward_B2.select(1, 1);
-    const at::Tensor loss = pairwise_losses(chosen_B, rejected_B, column(margins, sums.device()), column(weights, sums.device()),
-                                            {label_smoothing, center_rewards_coefficient})
-                                .sum();
+    const PairPass pass =
+        run_pairs(reward_model, std::span(own.trees).subspan(range.begin, range.end - range.begin), lm_loss_weight > 0, forward);
+    const PairTargets targets{column(margins, device), column(weights, device), column(labels, device)};
+    const at::Tensor loss = pairwise_losses(pass.chosen_B, pass.rejected_B, targets, {label_smoothing, center_rewards_coefficient}).sum();
+    const at::Tensor lm_loss = lm_loss_weight > 0 ? (pass.lm_loss_B * targets.weight_B).sum() : at::zeros_like(loss);
     if (range.end == own.trees.size()) sum.before_last_pass();
-    (loss / static_cast<double>(rows.size())).backward();
+    ((loss + lm_loss_weight * lm_loss) / static_cast<double>(rows.size())).backward();
     const at::NoGradGuard no_grad;
-    sums += at::stack({loss, chosen_B.gt(rejected_B).sum().to(at::kFloat), (chosen_B - rejected_B).sum()});
+    sums += at::stack({loss, pass.chosen_B.gt(pass.rejected_B).sum().to(at::kFloat), (pass.chosen_B - pass.rejected_B).sum(), lm_loss});
   }
   sums = (sums / static_cast<double>(rows.size())).cpu();
-  std::array<double, 3> means = {sums[0].item<double>(), sums[1].item<double>(), sums[2].item<double>()};
+  std::array<double, 4> means = {sums[0].item<double>(), sums[1].item<double>(), sums[2].item<double>(), sums[3].item<double>()};
   sum.finish();
   setup.ranks.sum(means);
   figures.loss = means[0];
   figures.accuracy = means[1];
   figures.margin = means[2];
+  if (lm_loss_weight > 0) figures.lm_loss = means[3];
   return figures;
 }
 
 Json to_json(const PairwiseFigures& figures) {
-  return {{"loss", figures.loss},
-          {"accuracy", figures.accuracy},
-          {"margin", figures.margin},
-          {"pairs", figures.pairs},
-          {"tokens", figures.tokens}};
+  Json json = {{"loss", figures.loss},
+               {"accuracy", figures.accuracy},
+               {"margin", figures.margin},
+               {"pairs", figures.pairs},
+               {"tokens", figures.tokens}};
+  if (figures.lm_loss) json["lm_loss"] = *figures.lm_loss;
+  return json;
 }
 
 PairwiseStep make_pairwise_step(const RewardTrainingOptions& training, const ScoringOptions& scoring, const CommonOptions& common) {
-  return {training.label_smoothing, training.center_rewards_coefficient,    training.dropout, training.gradient_checkpointing,
-          scoring.tokens_per_batch, static_cast<std::uint64_t>(common.seed)};
+  return {training.label_smoothing,
+          training.center_rewards_coefficient,
+          training.lm_loss_weight,
+          training.dropout,
+          training.gradient_checkpointing,
+          scoring.tokens_per_batch,
+          static_cast<std::uint64_t>(common.seed)};
 }
 
 }  // namespace metarm

@@ -1,7 +1,11 @@
 // The gradient of the pairwise loss on the pairs of a step, by microbatches of up to tokens_per_batch tokens.
+//
+// With lm_loss_weight λ, the language-model loss on chosen responses keeps the hidden states useful for more than the reward (as GRM does,
+// Yang et al. 2024, arXiv 2406.10216):   L + λ · mean over pairs of w · mean over the chosen's tokens of −log p(token)
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "metarm/train/gradient_sum.h"
@@ -14,10 +18,12 @@ struct PairwiseFigures {
   double accuracy = 0;  // share with chosen > rejected
   double margin = 0;    // mean of chosen - rejected
   std::int64_t pairs = 0, tokens = 0;
+  std::optional<double> lm_loss;  // mean over the pairs, where it has a weight
 };
 
 struct PairwiseStep {
   double label_smoothing = 0, center_rewards_coefficient = 0;
+  double lm_loss_weight = 0;  // above 0: the reward model has the head of a language model
   double dropout = 0;
   bool gradient_checkpointing = false;
   std::int64_t tokens_per_batch = 2048;
@@ -30,7 +36,6 @@ struct PairwiseStep {
 };
 
 Json to_json(const PairwiseFigures& figures);
-
 PairwiseStep make_pairwise_step(const RewardTrainingOptions& training, const ScoringOptions& scoring, const CommonOptions& common);
 
 }  // namespace metarm

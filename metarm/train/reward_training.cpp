@@ -16,9 +16,9 @@ std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, con
   RunDirectory run(options.output, "train", list_fields(options), options.training.resume, ranks.first());
   if (run.finished()) return std::nullopt;
   TrainingSetup setup(options.model, options.scoring, options.common, ranks);
-  const PairData data =
-      load_pair_data(setup, read_pair_rows(options.pairs, options.scoring, log), options.training.eval_pairs, options.scoring, log);
+  const PairData data = load_pair_data(setup, read_pair_rows(options.pairs, options.scoring, log), options.training, options.scoring, log);
   setup.load_as_reward_model(MissingHead::initialise, false, options.training, options.scoring, log);
+  if (options.training.lm_loss_weight > 0) setup.load_language_head();
   run.expect_data({{"pairs", fingerprint(data.pairs)}, {"eval_pairs", fingerprint(data.held_out)}});
   const PairwiseStep pairwise = make_pairwise_step(options.training, options.scoring, options.common);
   DataOrder order(static_cast<std::int64_t>(data.pairs.size()), static_cast<std::uint64_t>(options.common.seed), "pairs",

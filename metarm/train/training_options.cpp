@@ -13,6 +13,8 @@ void check_training_options(const char* command, const TrainingOptions& options,
   if (options.optimizer != OptimizerKind::adamw && given("optimizer-dtype"))
     fail_input("{}: --optimizer-dtype: expected --optimizer adamw with it, got {}, which keeps no moments", command,
                enum_name(options.optimizer));
+  if (options.lora_rank > 0 && options.freeze_layers > 0)
+    fail_input("{}: --freeze-layers: expected it without --lora-rank, got both; under adapters all layers are frozen", command);
   if (options.lora_rank > 0 && !options.merge_lora && given("save-dtype"))
     fail_input("{}: --save-dtype: expected --merge-lora with --lora-rank, got adapters, which are float32; it has no effect so", command);
 }

@@ -10,6 +10,7 @@
 #include "metarm/model/checkpoint.h"
 #include "metarm/model/common_options.h"
 #include "metarm/model/lora.h"
+#include "metarm/train/layer_rates.h"
 
 namespace metarm {
 
@@ -43,6 +44,9 @@ struct TrainingOptions {
   OptimizerKind optimizer = OptimizerKind::adamw;
   MomentDType optimizer_dtype = MomentDType::float32;
   double weight_decay = 0;
+  double l2_sp = 0;
+  std::int64_t freeze_layers = 0;
+  double layer_lr_decay = 1;
   double max_grad_norm = 1;
   double dropout = 0;
   bool shuffle = true;
@@ -79,6 +83,17 @@ struct TrainingOptions {
           {.name = "optimizer-dtype",
            .help = "Type of AdamW's two moments; bfloat16 halves their memory, 8 bytes a weight, and rounds them stochastically."});
     visit(self.weight_decay, {.name = "weight-decay", .help = "Weight decay of matrices; norms and biases have none.", .min = 0});
+    visit(
+        self.l2_sp,
+        {.name = "l2-sp", .help = "Pull of all weights toward those that the training starts from, as --weight-decay toward 0.", .min = 0});
+    visit(self.freeze_layers,
+          {.name = "freeze-layers", .help = "Leave the embeddings and the first so many layers as they are; 0: train all.", .min = 0});
+    visit(self.layer_lr_decay,
+          {.name = "layer-lr-decay",
+           .help =
+               "Learning rate of a layer over that of the next one, from the head down to the embeddings; 1: the same. [BEiT layer_decay]",
+           .min = 0.01,
+           .max = 1});
     visit(self.max_grad_norm, {.name = "max-grad-norm", .help = "Longer gradients are cut to this length; 0: never.", .min = 0});
     visit(self.dropout, {.name = "dropout", .help = "Share of attention and MLP outputs dropped in training.", .min = 0, .max = 0.9});
     visit(self.shuffle, {.name = "shuffle", .help = "A new order each epoch; false: as in the files."});
@@ -103,6 +118,7 @@ struct TrainingOptions {
     visit(self.resume, {.name = "resume", .help = "Go on from the last checkpoint in --output, or begin where there is none."});
   }
 
+  LayerRateOptions layer_rates() const { return {freeze_layers, layer_lr_decay}; }
   LoraOptions lora() const { return {lora_rank, lora_alpha, lora_targets}; }
 };
 
@@ -113,6 +129,8 @@ struct RewardTrainingOptions : TrainingOptions {
   std::vector<std::string> eval_pairs;
   double label_smoothing = 0;
   double center_rewards_coefficient = 0;
+  double soft_labels = 0;
+  double lm_loss_weight = 0;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
@@ -122,6 +140,17 @@ struct RewardTrainingOptions : TrainingOptions {
           {.name = "label-smoothing", .help = "Probability that a label is taken to be wrong.", .min = 0, .max = 0.5});
     visit(self.center_rewards_coefficient,
           {.name = "center-rewards-coefficient", .help = "Weight of (chosen + rejected)^2, which keeps rewards around 0. [TRL]", .min = 0});
+    visit(self.soft_labels,
+          {.name = "soft-labels",
+           .help = "Learn a teacher's probabilities instead of who won: sigmoid((chosen_reward - rejected_reward) / T) of rows that "
+                   "`score` has scored, with this T; 0: who won.",
+           .min = 0});
+    visit(
+        self.lm_loss_weight,
+        {.name = "lm-loss-weight",
+         .help = "Weight of the language-model loss on chosen responses, which keeps the hidden states those of a language model; 0: none. "
+                 "[GRM]",
+         .min = 0});
   }
 };
 

@@ -12,6 +12,7 @@
 #include "metarm/model/open.h"
 #include "metarm/model/reward_head.h"
 #include "metarm/model/tensor_files.h"
+#include "metarm/train/layer_rates.h"
 
 namespace metarm {
 
@@ -75,6 +76,13 @@ void TrainingSetup::load_as_reward_model(MissingHead missing_head, bool separate
   make_trainable(training, head, separate_copy);
 }
 
+void TrainingSetup::load_language_head() {
+  const at::Tensor head = load_language_model_head(source);
+  Model& model = model_in(loaded_);
+  model.spec.tied_embeddings = !head.defined();
+  if (head.defined()) model.weights.set(Slot::lm_head, 0, head.to(device_, compute_));
+}
+
 void TrainingSetup::load_as_policy(const TrainingOptions& training, Log& log) {
   const bool with_lora = training.lora_rank > 0;
   LoadedLanguageModel loaded = load_language_model(source, with_lora ? compute_ : at::kFloat, device_, log);
@@ -97,6 +105,11 @@ void TrainingSetup::make_trainable(const TrainingOptions& training, const at::Te
     attach_lora(model, *lora, trainable->leaves());
   else
     model.weights = model.weights.with_tensors(trainable->leaves());
+  const std::int64_t layers = model.spec.layers;
+  rates = layer_rates(lora ? layer_places(*lora, layers, trainable->leaves().size()) : layer_places(model.weights.slots(), layers), layers,
+                      training.layer_rates());
+  for (std::size_t i = 0; i < rates.size(); ++i)
+    if (rates[i] == 0) trainable->freeze(i);
 }
 
 const CheckpointConfig& TrainingSetup::config() const {

@@ -32,12 +32,15 @@ class TrainingSetup {
   // that cannot be trained or saved as asked.
   void load_as_reward_model(MissingHead missing_head, bool separate_copy, const TrainingOptions& training, const ScoringOptions& scoring,
                             Log& log);
+  // Gives the loaded reward model the head of a language model, which stays as --model has it, or is the token embedding that is trained.
+  void load_language_head();
   void load_as_policy(const TrainingOptions& training, Log& log);
 
   Ranks& ranks;
   std::string source;  // the checkpoint that training starts from
   std::optional<Lora> lora;
   std::unique_ptr<Trainable> trainable;
+  std::vector<double> rates;  // of each trainable tensor, its part of the learning rate; 0: frozen
   std::unique_ptr<Tokenizer> tokenizer;
   std::optional<ChatTemplate> chat;
 

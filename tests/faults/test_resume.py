@@ -21,6 +21,8 @@ COMMANDS = {
     "align, bfloat16": ["align", "--responses", "groups.jsonl", "--dtype", "bfloat16", "--meta-batch-size", "2"],
     "align, Adam's direction": ["align", "--responses", "groups.jsonl", "--dtype", "float32", "--meta-scale", "adam", "--meta-lr", "1e-4", "--meta-batch-size", "2"],
     "align, importance": ["align", "--method", "importance", "--policy", "lm", "--reference-policy", "start", "--importance-temperature", "0.05", "--dtype", "bfloat16"],
+    "align, adapted meta learning rates": ["align", "--responses", "groups.jsonl", "--dtype", "float32", "--meta-adapt", "8", "--meta-batch-size", "2"],
+    "train, regularized": ["train", "--dtype", "bfloat16", "--lr", "0.01", "--l2-sp", "2", "--freeze-layers", "1", "--layer-lr-decay", "0.5", "--lm-loss-weight", "0.1"],
     "sft": ["sft", "--data", "pairs.jsonl", "--dtype", "bfloat16"],
     "sft, LoRA": ["sft", "--data", "pairs.jsonl", "--lora-rank", "2", "--dtype", "float32"],
     "dpo": ["dpo", "--pairs", "pairs.jsonl", "--dtype", "float32", "--lr", "1e-3"],

@@ -47,16 +47,27 @@ TEST(DifferenceLoss, GradientIsZeroAtTiesAndPushesApartElsewhere) {
 
 TEST(PairwiseLoss, KnownValues) {
   const at::Tensor chosen = torch::tensor({1.F, 0.F}), rejected = torch::tensor({0.F, 2.F});
-  const at::Tensor plain = pairwise_losses(chosen, rejected, {}, {}, {});
+  const at::Tensor plain = pairwise_losses(chosen, rejected, {}, {});
   EXPECT_NEAR(plain[0].item<double>(), std::log1p(std::exp(-1.0)), 1e-6);
   EXPECT_NEAR(plain[1].item<double>(), std::log1p(std::exp(2.0)), 1e-6);
-  const at::Tensor full = pairwise_losses(chosen, rejected, torch::tensor({0.5F, 0.F}), torch::tensor({3.F, 1.F}), {0.1, 0.01});
+  const at::Tensor full = pairwise_losses(chosen, rejected, {torch::tensor({0.5F, 0.F}), torch::tensor({3.F, 1.F})}, {0.1, 0.01});
   EXPECT_NEAR(full[0].item<double>(), 3 * (0.9 * std::log1p(std::exp(-0.5)) + 0.1 * std::log1p(std::exp(0.5)) + 0.01), 1e-6);
+}
+
+// -q log s(d) - (1 - q) log s(-d) with q of a teacher, by hand; smoothing mixes it with the other label.
+TEST(PairwiseLoss, SoftLabels) {
+  const at::Tensor chosen = torch::tensor({1.F, 1.F}), rejected = torch::tensor({0.F, 0.F}), label = torch::tensor({0.25F, 1.F});
+  const double up = std::log1p(std::exp(-1.0)), down = std::log1p(std::exp(1.0));
+  const at::Tensor soft = pairwise_losses(chosen, rejected, {.label_B = label}, {});
+  EXPECT_NEAR(soft[0].item<double>(), 0.25 * up + 0.75 * down, 1e-6);
+  EXPECT_NEAR(soft[1].item<double>(), up, 1e-6);
+  const at::Tensor smooth = pairwise_losses(chosen, rejected, {.label_B = label}, {0.1, 0});
+  EXPECT_NEAR(smooth[0].item<double>(), 0.3 * up + 0.7 * down, 1e-6);
 }
 
 TEST(PairwiseLoss, HugeDifferencesStayFinite) {
   at::Tensor chosen = torch::tensor({-1e4F}).requires_grad_(true);
-  const at::Tensor loss = pairwise_losses(chosen, torch::tensor({1e4F}), {}, {}, {});
+  const at::Tensor loss = pairwise_losses(chosen, torch::tensor({1e4F}), {}, {});
   loss.sum().backward();
   EXPECT_NEAR(loss.item<double>(), 2e4, 1);
   EXPECT_NEAR(chosen.grad().item<double>(), -1, 1e-6);

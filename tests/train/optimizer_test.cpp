@@ -19,7 +19,7 @@ struct Steps {
 Steps take_steps(MomentDType moments, std::int64_t steps) {
   FlatTensors weights({{"matrix", {kSize - 96}, true}, {"norm", {96}, false}}, at::kFloat, at::kCPU);
   weights.flat().fill_(1.0);
-  Optimizer optimizer(OptimizerKind::adamw, moments, weights, {0, kSize}, 0.1);
+  Optimizer optimizer({.moments = moments, .weight_decay = 0.1}, weights, {0, kSize});
   at::manual_seed(1);
   for (std::int64_t step = 0; step < steps; ++step) optimizer.apply(at::randn({kSize}) * 0.5 + 1.0, 1e-4, step);
   return {weights.flat(), optimizer.state()};

@@ -1,0 +1,89 @@
+#include "metarm/meta/shifted_groups.h"
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <map>
+#include <utility>
+
+#include "metarm/base/error.h"
+#include "metarm/eval/evaluate.h"
+#include "metarm/meta/group_choice.h"
+#include "metarm/meta/group_order.h"
+
+namespace metarm {
+
+namespace {
+
+std::int64_t round_of(const ResponseGroup& row, const char* option) {
+  if (row.round < 0) fail_input("{}: {}: expected rows with the field round, got one without", row.where, option);
+  return row.round;
+}
+
+std::string label_of(const ResponseGroup& row, const std::string& label, const char* field) {
+  if (label.empty()) fail_input("{}: --balance-by {}: expected rows with the field {}, got one without", row.where, field, field);
+  return label;
+}
+
+std::string mode_of(const ResponseGroup& row, BalanceBy balance_by) {
+  switch (balance_by) {
+    case BalanceBy::none: return "";
+    case BalanceBy::subset: return label_of(row, row.subset, "subset");
+    case BalanceBy::policy: return label_of(row, row.policy, "policy");
+    case BalanceBy::round: return std::to_string(round_of(row, "--balance-by round"));
+  }
+  fail_internal("unknown --balance-by");
+}
+
+// "a: 12, b: 40"
+std::string count_modes(const std::vector<std::string>& modes) {
+  std::map<std::string, int> counts;
+  for (const std::string& mode : modes) ++counts[mode];
+  std::string text;
+  for (const auto& [mode, count] : counts) text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", mode, count);
+  return text;
+}
+
+}  // namespace
+
+ShiftedGroups load_shifted_groups(const AlignOptions& options, const TrainingSetup& setup, Log& log) {
+  const Rows<ResponseGroup> rows = read_response_groups(options.responses, options.scoring.bad_rows(), 2);
+  log_skipped(rows.report, log);
+  Encoder encoder = setup.encoder(options.scoring.max_length);
+  ShiftedGroups shifted{encoder.groups(rows.rows), {}, {}};
+  for (const std::string& note : encoder.report().notes()) log.info(note);
+  if (options.near_duplicates < 1)
+    if (const std::int64_t dropped = drop_near_duplicates(shifted.groups, options.near_duplicates); dropped > 0)
+      log.info(fmt::format("{} responses left out: nearly the same as another one of their group", dropped));
+  if (shifted.groups.empty())
+    fail_input("--responses: expected groups that fit in --max-length {}, got none of {}", options.scoring.max_length, rows.rows.size());
+
+  std::vector<std::int64_t> rounds;
+  for (const EncodedGroup& group : shifted.groups) {
+    const ResponseGroup& row = rows.rows[static_cast<std::size_t>(group.row)];
+    shifted.modes.push_back(mode_of(row, options.balance_by));
+    if (options.recency_half_life > 0) rounds.push_back(round_of(row, "--recency-half-life"));
+  }
+  if (options.balance_by != BalanceBy::none)
+    log.info(fmt::format("response groups by {}: {}", enum_name(options.balance_by), count_modes(shifted.modes)));
+  if (!rounds.empty()) shifted.weights = recency_weights(rounds, options.recency_half_life);
+  return shifted;
+}
+
+void keep_hardest(ShiftedGroups& shifted, const AlignOptions& options, TrainingSetup& setup, Log& log) {
+  setup.trainable->load_compute();
+  const std::vector<std::vector<float>> rewards =
+      score_responses(setup.ranks, setup.reward_model(), shifted.groups, options.scoring.tokens_per_batch);
+  const std::vector<std::int64_t> chosen = hardest_groups(rewards, shifted.modes, options.hard_groups);
+  ShiftedGroups kept;
+  for (const std::int64_t i : chosen) {
+    const auto place = static_cast<std::size_t>(i);
+    kept.groups.push_back(std::move(shifted.groups[place]));
+    kept.modes.push_back(std::move(shifted.modes[place]));
+    if (!shifted.weights.empty()) kept.weights.push_back(shifted.weights[place]);
+  }
+  log.info(fmt::format("{} of {} response groups kept: those that are told apart least", chosen.size(), rewards.size()));
+  shifted = std::move(kept);
+}
+
+}  // namespace metarm

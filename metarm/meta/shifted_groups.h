@@ -1,0 +1,27 @@
+// The shifted responses of an alignment: read, encoded, chosen, with the mode and the weight of each group.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "metarm/base/log.h"
+#include "metarm/data/encode.h"
+#include "metarm/meta/align_options.h"
+#include "metarm/train/training_setup.h"
+
+namespace metarm {
+
+struct ShiftedGroups {
+  std::vector<EncodedGroup> groups;
+  std::vector<std::string> modes;  // of each group, by --balance-by
+  std::vector<double> weights;     // of each group, by --recency-half-life; empty: all alike
+};
+
+// The rows of --responses, less near-duplicates. What was left out, and the modes, go to the log. Input errors for bad rows, for rows
+// without the field that --balance-by or --recency-half-life asks for, and where no group is left.
+ShiftedGroups load_shifted_groups(const AlignOptions& options, const TrainingSetup& setup, Log& log);
+
+// Leaves those that the loaded reward model tells apart least (--hard-groups). All ranks together.
+void keep_hardest(ShiftedGroups& shifted, const AlignOptions& options, TrainingSetup& setup, Log& log);
+
+}  // namespace metarm

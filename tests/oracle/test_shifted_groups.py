@@ -1,0 +1,98 @@
+"""Which shifted responses an alignment takes, and how its meta learning rate follows the gradients, read from its metrics and compared with plain PyTorch."""
+
+import math
+
+import pytest
+import torch
+from families import save_checkpoint
+from programs import read_rows, run_metarm, write_rows
+from reference import MetaStep, Reference, group_ids, pair_ids
+
+PAIRS = [{"prompt": "The inn at", "chosen": " the river is there.", "rejected": " nine"}, {"prompt": "Ah", "chosen": " then", "rejected": " then there is another thing."}]
+GROUPS = [
+    {"prompt": "The", "responses": [" inn", " river there", " ah"], "subset": "a", "round": 1},
+    {"prompt": "One", "responses": [" two", " three four"], "subset": "a", "round": 2},
+    {"prompt": "In the", "responses": [" end", " beginning there was", " inn", " river"], "subset": "b", "round": 3},
+]
+
+
+def align(folder, groups=GROUPS, check=True, **options):
+    write_rows(folder / "pairs.jsonl", PAIRS)
+    write_rows(folder / "groups.jsonl", groups)
+    fixed = dict(model=folder / "rm", pairs=folder / "pairs.jsonl", responses=folder / "groups.jsonl", output=folder / "out", dtype="float32", shuffle="false", lr=0, meta_lr=0.05,
+                 batch_size=2, meta_batch_size=1)
+    arguments = [part for name, value in (fixed | options).items() for part in ("--" + name.replace("_", "-"), str(value))]
+    result = run_metarm("align", *arguments, "--quiet", check=check)
+    return read_rows(folder / "out" / "metrics.jsonl") if check else result
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shifted")
+    model, tokenizer = save_checkpoint(folder / "rm", "llama", "reward")
+    reference = Reference(model)
+    with torch.no_grad():
+        losses = [reference.difference_loss(reference.weights, [ids]).item() for ids in group_ids(tokenizer, GROUPS)]
+        rewards = [[reference.reward(reference.weights, ids).item() for ids in group] for group in group_ids(tokenizer, GROUPS)]
+    return folder, reference, tokenizer, losses, rewards
+
+
+@pytest.fixture
+def folder(checkpoint, tmp_path):
+    (tmp_path / "rm").symlink_to(checkpoint[0] / "rm")
+    return tmp_path
+
+
+def groups_of(metrics, losses):
+    """The difference loss of each step, at a learning rate of 0, says which group it took."""
+    return [min(range(len(losses)), key=lambda i: abs(losses[i] - row["j_before"])) for row in metrics]
+
+
+def test_modes_take_turns(folder, checkpoint):
+    assert groups_of(align(folder, max_steps=6), checkpoint[3]) == [0, 1, 2, 0, 1, 2]
+    (folder / "out").rename(folder / "plain")
+    assert groups_of(align(folder, max_steps=6, balance_by="subset"), checkpoint[3]) == [0, 2, 1, 2, 0, 2]
+
+
+def test_the_hardest_groups_are_kept(folder, checkpoint):
+    losses, rewards = checkpoint[3], checkpoint[4]
+    def mean_difference(values):
+        return sum(abs(a - b) for i, a in enumerate(values) for b in values[:i]) / math.comb(len(values), 2)
+    order = sorted(range(3), key=lambda i: mean_difference(rewards[i]))
+    assert set(groups_of(align(folder, max_steps=6, hard_groups=0.6), losses)) == set(order[:2])
+
+
+def test_recent_rounds_are_drawn_more_often(folder, checkpoint):
+    taken = groups_of(align(folder, max_steps=60, recency_half_life=0.5, batch_size=1), checkpoint[3])
+    expected = [60 * weight / (1 + 1 / 4 + 1 / 16) for weight in (1 / 16, 1 / 4, 1)]
+    for group in range(3):
+        assert abs(taken.count(group) - expected[group]) < 4 * math.sqrt(expected[group]) + 1
+    assert taken.count(2) > taken.count(1)
+
+
+def test_the_meta_learning_rate_follows_the_gradients(folder, checkpoint):
+    """η of a mode is multiplied by exp(-κ cos(∇J, ∇L)) after each of its steps; the cosine is that of the reference at the η before."""
+    _, reference, tokenizer, _, _ = checkpoint
+    kappa, ids = 8.0, pair_ids(tokenizer, PAIRS)
+    metrics = align(folder, max_steps=6, balance_by="subset", meta_adapt=kappa, meta_scale="absolute")
+    rates = {0: 0.05, 1: 0.05}
+    steps = [(0, 0), (1, 2), (0, 1), (1, 2), (0, 0), (1, 2)]  # mode, group
+    for row, (mode, group) in zip(metrics, steps, strict=True):
+        assert row["mode"] == mode and row["meta_lr"] == pytest.approx(rates[mode], rel=1e-3)
+        groups = group_ids(tokenizer, [GROUPS[group]])
+        of_j = reference.gradient(reference.difference_loss(reference.weights, groups))
+        of_l = MetaStep(reference, rates[mode], "absolute", "first").gradient(ids, groups)
+        flat_j, flat_l = (torch.cat([g.flatten() for g in gradient.values()]) for gradient in (of_j, of_l))
+        cosine = torch.nn.functional.cosine_similarity(flat_j, flat_l, dim=0).item()
+        assert row["meta_cosine"] == pytest.approx(cosine, abs=1e-4) and abs(cosine) > 1e-3
+        rates[mode] = min(max(rates[mode] * math.exp(-kappa * cosine), 0.005), 0.5)
+    assert len({row["meta_lr"] for row in metrics}) > 2
+
+
+@pytest.mark.parametrize("field, options", [("subset", {"balance_by": "subset"}), ("policy", {"balance_by": "policy"}), ("round", {"recency_half_life": 1})])
+def test_rows_without_the_field(field, options, folder):
+    rows = [{name: value for name, value in row.items() if name != field} for row in GROUPS]
+    result = align(folder, rows, check=False, max_steps=1, **options)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "groups.jsonl:1: " in result.stderr and f"expected rows with the field {field}" in result.stderr
+    assert not (folder / "out").exists()
