@@ -35,7 +35,7 @@ EnsembleConfig::Member parse_member(const Json& json, const std::string& directo
   if (!json.is_object()) fail_input("{}: expected an object, got {}", where, json_type_name(json));
   EnsembleConfig::Member member;
   const fs::path named = text_field(json, "directory", where);
-  member.directory = (named.is_absolute() ? named : fs::path(directory) / named).lexically_normal().string();
+  member.directory = fs::weakly_canonical(fs::path(directory) / named).string();  // an absolute path takes the place of all
   if (!fs::is_directory(member.directory))
     fail_input("{}: directory: expected a reward model's folder, got {}, which is none", where, member.directory);
   if (is_ensemble(member.directory)) fail_input("{}: directory: expected one reward model, got an ensemble, {}", where, member.directory);

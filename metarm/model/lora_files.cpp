@@ -291,7 +291,7 @@ LoadedRewardModel load_unmerged_adapter(const std::string& directory, at::Scalar
   const std::string base = fs::weakly_canonical(adapter.base).string();
   auto found =
       std::ranges::find_if(bases, [&](const AdapterBase& other) { return other.directory == base && other.pooling == adapter.pooling; });
-  if (found == bases.end()) found = bases.insert(found, {base, adapter.pooling, load_base(adapter, dtype, device, log)});
+  if (found == bases.end()) found = bases.insert(found, AdapterBase{base, adapter.pooling, load_base(adapter, dtype, device, log)});
   LoadedRewardModel loaded = found->loaded;  // with the base's tensors
   apply_adapter(adapter, loaded, false);
   return loaded;
