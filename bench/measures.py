@@ -41,6 +41,7 @@ def contenders(native):
     made |= {
         "plain PyTorch MetaRM, float32": Contender(peers.plain_metarm, ("pairs_per_s",), "differences"),
         "metarm score, float32": Contender(ours.score, ("rows_per_s",), "rewards"),
+        "metarm score, 5 adapters": Contender(ours.score_ensemble, ("rows_per_s",)),
         "transformers scoring, float32": Contender(peers.transformers_scoring, ("rows_per_s",), "rewards"),
     }
     for dtype in DTYPES:
@@ -75,6 +76,9 @@ def comparisons(native):
         Comparison("align", "time of an align step to a train step, float32", align_f32, f32, "step_seconds", bar=2.2, aim=1.8, lower_is_better=True),
         Comparison("scoring", "scoring 8 responses a prompt, against transformers", ("metarm score, float32",), ("transformers scoring, float32",), "rows_per_s",
                    bar=4, aim=6),
+        Comparison("ensemble", "scoring by 5 adapters of the last quarter of the layers, against one reward model", ("metarm score, 5 adapters",), ("metarm score, float32",),
+                   "rows_per_s", bar=0.5),
+        Comparison("ensemble", "memory of the same", ("metarm score, 5 adapters",), ("metarm score, float32",), "peak_memory_bytes", bar=1.3, lower_is_better=True),
         Comparison("sampling", "sampling 4 responses a prompt, against transformers", *sampling, "tokens_per_s", bar=3, aim=5),
         Comparison("sampling", "sampling 4 responses a prompt, against llama.cpp", sampling[0], ("llama.cpp, quantized weights",), "tokens_per_s"),
         Comparison("peak", "useful matrix FLOP/s of a bfloat16 step, of the peak", bf16, peak, "useful_flops_per_s", "peak_flops_per_s", bar=0.5, aim=0.65),
@@ -85,7 +89,7 @@ def comparisons(native):
     ]
 
 
-MEASURES = ("training", "align", "scoring", "sampling", "peak", "growth", "ranks")
+MEASURES = ("training", "align", "scoring", "ensemble", "sampling", "peak", "growth", "ranks")
 
 
 def links_mpi(program):

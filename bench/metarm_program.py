@@ -1,8 +1,9 @@
 """metarm's own contenders: one command each, timed by what it reports."""
 
 import json
+from pathlib import Path
 
-from workbench import LR, META_LR, RESPONSES, load_json_lines
+from workbench import LR, MEMBERS, META_LR, RESPONSES, load_json_lines
 from training_figures import token_figures, training_figures
 
 
@@ -54,8 +55,31 @@ def align(workbench, dtype):
 
 
 def score(workbench):
+    return score_by(workbench, workbench.shared["reward_model"])
+
+
+def score_ensemble(workbench):
+    if "ensemble" not in workbench.shared:
+        workbench.shared["ensemble"] = make_ensemble(workbench)
+    return score_by(workbench, workbench.shared["ensemble"])
+
+
+def make_ensemble(workbench):
+    """Adapters in the last quarter of the reward model's layers, two steps each."""
+    rm, folder = workbench.shared["reward_model"], workbench.folder / "ensemble"
+    layers = json.loads((Path(rm) / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
+    members = [folder / f"member-{seed}" for seed in range(MEMBERS)]
+    folder.mkdir()
+    for seed, member in enumerate(members):
+        workbench.run_metarm("train", "--model", rm, "--pairs", workbench.shared["pairs"], "--output", member, "--dtype", "float32", "--lora-rank", 8, "--lora-layers", max(1, layers // 4),
+                             "--lr", 1e-4, "--batch-size", 2, "--max-steps", 2, "--max-length", 0, "--seed", seed, "--save-steps", 0)
+    workbench.run_metarm("ensemble", "--models", *members, "--output", folder / "all")
+    return str(folder / "all")
+
+
+def score_by(workbench, model):
     output = workbench.folder / "scored.jsonl"
-    finished = workbench.run_metarm("score", "--model", workbench.shared["reward_model"], "--input", workbench.shared["score_groups"], "--output", output,
+    finished = workbench.run_metarm("score", "--model", model, "--input", workbench.shared["score_groups"], "--output", output,
                                   "--max-length", 0, "--dtype", "float32", "--json")
     summary = json.loads(finished.stdout)
     rewards = [reward for row in load_json_lines(output) for reward in row["rewards"]]

@@ -10,6 +10,7 @@ import process
 
 LR = 1e-5
 META_LR = 0.02  # metarm's default, as a length
+MEMBERS = 5  # of an ensemble
 RESPONSES = 4  # of a group that `align` takes, and of a prompt that is sampled
 
 FULL = {"batch_size": 8, "steps": 4, "growth_steps": 2, "max_length": 512, "score_groups": 8, "score_responses": 8, "score_batch_sizes": [4, 8, 16, 32],

@@ -20,7 +20,8 @@ struct ScoreOptions {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    visit(self.model, {.name = "model", .help = "Reward model: a Hugging Face directory or a PEFT adapter's.", .required = true});
+    visit(self.model,
+          {.name = "model", .help = "Reward model: a Hugging Face directory, a PEFT adapter's or an ensemble's.", .required = true});
     visit(self.input,
           {.name = "input",
            .help = "JSON lines, .gz accepted: pairs, response groups, or rows with `text`, `messages`, or `prompt` and `response`.",
@@ -39,7 +40,7 @@ void run_score(const ScoreOptions& options, const Parsed&, Ranks& ranks, Log& lo
   std::optional<AtomicFile> file;
   if (!options.output.empty() && ranks.first()) file.emplace(options.output);
   const ScoreSummary summary = score_rows(
-      ranks, opened.loaded.reward_model, encoder, options.input, options.scoring.bad_rows(), options.scoring.tokens_per_batch,
+      ranks, opened.scorer, encoder, options.input, options.scoring.bad_rows(), options.scoring.tokens_per_batch,
       [&](const Json& row) {
         if (file)
           file->write(row.dump() + "\n");

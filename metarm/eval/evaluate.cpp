@@ -5,15 +5,34 @@
 
 namespace metarm {
 
-std::vector<std::vector<float>> score_groups(Ranks& ranks, const RewardModel& reward_model, std::span<const std::vector<TokenIds>> groups,
-                                             std::int64_t tokens_per_batch, const RowsDone& progress) {
-  if (ranks.size() == 1) return score_groups(reward_model, groups, tokens_per_batch, progress);
-  std::vector<std::int64_t> costs;
-  std::vector<std::size_t> begins;  // of a group's rewards among all
+namespace {
+
+// All groups' numbers on every rank, given those of the groups at `own`, which no other rank has: the others add 0, so that a sum is exact.
+std::vector<std::vector<float>> share(Ranks& ranks, std::span<const std::vector<TokenIds>> groups, std::span<const std::int64_t> own,
+                                      const std::vector<std::vector<float>>& of_own) {
+  std::vector<std::size_t> begins;
   std::size_t count = 0;
   for (const std::vector<TokenIds>& group : groups) {
     begins.push_back(count);
     count += group.size();
+  }
+  std::vector<double> all(count, 0.0);
+  for (std::size_t i = 0; i < own.size(); ++i)
+    std::ranges::copy(of_own[i], all.begin() + static_cast<std::ptrdiff_t>(begins[static_cast<std::size_t>(own[i])]));
+  ranks.sum(all);
+  std::vector<std::vector<float>> shared(groups.size());
+  for (std::size_t i = 0; i < groups.size(); ++i)
+    for (std::size_t j = 0; j < groups[i].size(); ++j) shared[i].push_back(static_cast<float>(all[begins[i] + j]));
+  return shared;
+}
+
+}  // namespace
+
+GroupRewards score_groups(Ranks& ranks, const Scorer& scorer, std::span<const std::vector<TokenIds>> groups, std::int64_t tokens_per_batch,
+                          const RowsDone& progress) {
+  if (ranks.size() == 1) return scorer.score(groups, tokens_per_batch, progress);
+  std::vector<std::int64_t> costs;
+  for (const std::vector<TokenIds>& group : groups) {
     std::int64_t tokens = 0;
     for (const TokenIds& sequence : group) tokens += static_cast<std::int64_t>(sequence.size());
     costs.push_back(tokens);
@@ -24,36 +43,29 @@ std::vector<std::vector<float>> score_groups(Ranks& ranks, const RewardModel& re
   const auto show = [&](std::int64_t done) {
     if (progress) progress(done * static_cast<std::int64_t>(groups.size()) / static_cast<std::int64_t>(own.size()));
   };
-  const std::vector<std::vector<float>> scored = score_groups(reward_model, own_groups, tokens_per_batch, show);
-
-  // Each reward comes from one rank, all others add 0: a sum is exact.
-  std::vector<double> all(count, 0.0);
-  for (std::size_t i = 0; i < own.size(); ++i)
-    std::ranges::copy(scored[i], all.begin() + static_cast<std::ptrdiff_t>(begins[static_cast<std::size_t>(own[i])]));
-  ranks.sum(all);
-  std::vector<std::vector<float>> rewards(groups.size());
-  for (std::size_t i = 0; i < groups.size(); ++i)
-    for (std::size_t j = 0; j < groups[i].size(); ++j) rewards[i].push_back(static_cast<float>(all[begins[i] + j]));
-  return rewards;
+  const GroupRewards scored = scorer.score(own_groups, tokens_per_batch, show);
+  GroupRewards all{share(ranks, groups, own, scored.rewards)};
+  if (scorer.is_ensemble()) all.deviations = share(ranks, groups, own, scored.deviations);
+  return all;
 }
 
-std::vector<PairRewards> score_pairs(Ranks& ranks, const RewardModel& reward_model, std::span<const EncodedPair> pairs,
-                                     std::int64_t tokens_per_batch, const RowsDone& progress) {
+std::vector<PairRewards> score_pairs(Ranks& ranks, const Scorer& scorer, std::span<const EncodedPair> pairs, std::int64_t tokens_per_batch,
+                                     const RowsDone& progress) {
   std::vector<std::vector<TokenIds>> groups;
   groups.reserve(pairs.size());
   for (const EncodedPair& pair : pairs) groups.push_back({pair.chosen, pair.rejected});
   std::vector<PairRewards> rewards;
-  for (const std::vector<float>& reward : score_groups(ranks, reward_model, groups, tokens_per_batch, progress))
+  for (const std::vector<float>& reward : score_groups(ranks, scorer, groups, tokens_per_batch, progress).rewards)
     rewards.push_back({reward[0], reward[1]});
   return rewards;
 }
 
-std::vector<std::vector<float>> score_responses(Ranks& ranks, const RewardModel& reward_model, std::span<const EncodedGroup> groups,
+std::vector<std::vector<float>> score_responses(Ranks& ranks, const Scorer& scorer, std::span<const EncodedGroup> groups,
                                                 std::int64_t tokens_per_batch, const RowsDone& progress) {
   std::vector<std::vector<TokenIds>> responses;
   responses.reserve(groups.size());
   for (const EncodedGroup& group : groups) responses.push_back(group.responses);
-  return score_groups(ranks, reward_model, responses, tokens_per_batch, progress);
+  return score_groups(ranks, scorer, responses, tokens_per_batch, progress).rewards;
 }
 
 std::map<std::string, PairStatistics> statistics_by_subset(std::span<const Pair> rows, std::span<const EncodedPair> pairs,

@@ -106,8 +106,7 @@ class Evaluator {
   ScoredPairs score_pair_rows(const OpenRewardModel& opened, Encoder& encoder) const {
     ScoredPairs pairs{encoder.pairs(pairs_.rows), {}};
     check_any_fits("--pairs", options_, pairs_.rows.size(), pairs.encoded.size());
-    pairs.rewards = score_pairs(ranks_, opened.loaded.reward_model, pairs.encoded, tokens(),
-                                show_progress(log_, "scoring pairs", pairs.encoded.size()));
+    pairs.rewards = score_pairs(ranks_, opened.scorer, pairs.encoded, tokens(), show_progress(log_, "scoring pairs", pairs.encoded.size()));
     return pairs;
   }
 
@@ -115,7 +114,7 @@ class Evaluator {
     const std::vector<EncodedGroup> encoded = encoder.groups(groups_.rows);
     check_any_fits("--responses", options_, groups_.rows.size(), encoded.size());
     const auto rewards =
-        score_responses(ranks_, opened.loaded.reward_model, encoded, tokens(), show_progress(log_, "scoring responses", encoded.size()));
+        score_responses(ranks_, opened.scorer, encoded, tokens(), show_progress(log_, "scoring responses", encoded.size()));
     return rewards_by_row(groups_.rows, encoded, rewards);
   }
 
@@ -182,8 +181,8 @@ class Evaluator {
       sequences.push_back(std::move(of_item));
     }
     check_any_fits("--benchmark", options_, benchmark_.items.size(), items.size());
-    const auto rewards = score_groups(ranks_, opened.loaded.reward_model, sequences, tokens(),
-                                      show_progress(log_, "scoring the benchmark", sequences.size()));
+    const auto rewards =
+        score_groups(ranks_, opened.scorer, sequences, tokens(), show_progress(log_, "scoring the benchmark", sequences.size())).rewards;
     for (std::size_t i = 0; i < items.size(); ++i) items[i].scores = rewards[i];
     BenchmarkResult result = benchmark_result(benchmark_.version, items);
     result.left_out = static_cast<std::int64_t>(benchmark_.items.size() - items.size());

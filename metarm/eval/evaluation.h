@@ -37,7 +37,7 @@ struct EvalOptions {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    visit(self.model, {.name = "model", .help = "Reward model: a Hugging Face directory or a PEFT adapter's."});
+    visit(self.model, {.name = "model", .help = "Reward model: a Hugging Face directory, a PEFT adapter's or an ensemble's."});
     visit(self.pairs, {.name = "pairs", .help = "Preference pairs, JSON lines, .gz accepted.", .needs = "model"});
     visit(self.responses,
           {.name = "responses",

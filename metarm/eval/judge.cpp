@@ -51,9 +51,14 @@ std::vector<Comparison> list_comparisons(std::span<const MatchedGroups> groups, 
   return comparisons;
 }
 
+// Of an ensemble with its members' deviation.
+struct Reward {
+  float value;
+  std::optional<float> deviation;
+};
 // A prompt's sequences are one token tree: those of a, then those of b. Absent: too long to score.
 struct ScoredPrompt {
-  std::vector<std::optional<float>> a, b;
+  std::vector<std::optional<Reward>> a, b;
 };
 
 std::vector<ScoredPrompt> score_prompts(const JudgeOptions& options, std::span<const MatchedGroups> groups, Ranks& ranks, Log& log) {
@@ -61,9 +66,9 @@ std::vector<ScoredPrompt> score_prompts(const JudgeOptions& options, std::span<c
   Encoder encoder = opened.encoder();
   std::vector<ScoredPrompt> scored(groups.size());
   std::vector<std::vector<TokenIds>> sequences(groups.size());
-  std::vector<std::vector<std::optional<float>*>> places(groups.size());  // of each sequence's reward
+  std::vector<std::vector<std::optional<Reward>*>> places(groups.size());  // of each sequence's reward
   for (std::size_t i = 0; i < groups.size(); ++i) {
-    const auto add = [&](const ResponseGroup& group, std::vector<std::optional<float>>& rewards) {
+    const auto add = [&](const ResponseGroup& group, std::vector<std::optional<Reward>>& rewards) {
       rewards.resize(options.compare == Compare::all ? group.responses.size() : 1);
       for (std::size_t j = 0; j < rewards.size(); ++j)
         if (std::optional<TokenIds> tokens = encoder.sequence(group.prompt, group.responses[j], group.where)) {
@@ -75,11 +80,17 @@ std::vector<ScoredPrompt> score_prompts(const JudgeOptions& options, std::span<c
     add(groups[i].b, scored[i].b);
   }
   const auto show = [&](std::int64_t done) { log.progress("scoring", done, static_cast<std::int64_t>(groups.size()), ""); };
-  const auto rewards = score_groups(ranks, opened.loaded.reward_model, sequences, options.scoring.tokens_per_batch, show);
+  const auto [rewards, deviations] = score_groups(ranks, opened.scorer, sequences, options.scoring.tokens_per_batch, show);
   for (std::size_t i = 0; i < groups.size(); ++i)
-    for (std::size_t j = 0; j < places[i].size(); ++j) *places[i][j] = rewards[i][j];
+    for (std::size_t j = 0; j < places[i].size(); ++j)
+      *places[i][j] = Reward{rewards[i][j], deviations.empty() ? std::nullopt : std::optional(deviations[i][j])};
   for (const std::string& note : encoder.report().notes()) log.info(note);
   return scored;
+}
+
+void add_reward(Json& evidence, const std::string& field, const std::optional<Reward>& reward) {
+  evidence[field] = reward ? Json(reward->value) : Json(nullptr);
+  if (reward && reward->deviation) evidence[field + "_std"] = *reward->deviation;
 }
 
 std::vector<Judgement> judge_by_rewards(const JudgeOptions& options, std::span<const MatchedGroups> groups,
@@ -87,13 +98,14 @@ std::vector<Judgement> judge_by_rewards(const JudgeOptions& options, std::span<c
   const std::vector<ScoredPrompt> scored = score_prompts(options, groups, ranks, log);
   std::vector<Judgement> judgements;
   for (const Comparison& comparison : comparisons) {
-    const std::optional<float> a = scored[comparison.prompt].a[comparison.a], b = scored[comparison.prompt].b[comparison.b];
+    const std::optional<Reward> a = scored[comparison.prompt].a[comparison.a], b = scored[comparison.prompt].b[comparison.b];
     Judgement& judgement = judgements.emplace_back();
-    judgement.evidence = {{"a_reward", a ? Json(*a) : Json(nullptr)}, {"b_reward", b ? Json(*b) : Json(nullptr)}};
+    add_reward(judgement.evidence, "a_reward", a);
+    add_reward(judgement.evidence, "b_reward", b);
     if (!a || !b) continue;
     const MatchedGroups& group = groups[comparison.prompt];
     const bool equal = group.a.responses[comparison.a] == group.b.responses[comparison.b];  // whose rewards differ by rounding at most
-    const double difference = static_cast<double>(*a) - *b;
+    const double difference = static_cast<double>(a->value) - b->value;
     judgement.outcome = equal || std::abs(difference) <= options.margin ? Outcome::tie : difference > 0 ? Outcome::win : Outcome::lose;
   }
   return judgements;

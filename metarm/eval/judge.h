@@ -45,7 +45,8 @@ struct JudgeOptions {
           {.name = "a", .help = "Response groups of the policy whose wins are counted. JSON lines, .gz accepted.", .required = true});
     visit(self.b, {.name = "b", .help = "Response groups of the policy to compare with, for the same prompts.", .required = true});
     visit(self.rm,
-          {.name = "rm", .help = "Judge by this reward model: a Hugging Face directory or a PEFT adapter's. This or --server is needed."});
+          {.name = "rm",
+           .help = "Judge by this reward model: a Hugging Face directory, a PEFT adapter's or an ensemble's. This or --server is needed."});
     visit(self.margin, {.name = "margin", .help = "A tie where the two rewards are no further apart than this.", .min = 0, .needs = "rm"});
     ServerOptions::fields(self.server, visit);
     visit(self.judge_prompt,

@@ -43,25 +43,34 @@ std::vector<std::optional<TokenIds>> encode_row(const JsonRow& row, RowKind kind
 
 Json number_or_null(const std::optional<float>& reward) { return reward ? Json(*reward) : Json(nullptr); }
 
-void add_rewards(PendingRow& pending, const std::vector<std::optional<float>>& rewards) {
+// `after`: what follows `reward` in the fields' names.
+void add_numbers(PendingRow& pending, const std::vector<std::optional<float>>& numbers, const std::string& after) {
   switch (pending.kind) {
     case RowKind::pair:
-      pending.row["chosen_reward"] = number_or_null(rewards[0]);
-      pending.row["rejected_reward"] = number_or_null(rewards[1]);
+      pending.row["chosen_reward" + after] = number_or_null(numbers[0]);
+      pending.row["rejected_reward" + after] = number_or_null(numbers[1]);
       break;
-    case RowKind::response_group:
-      pending.row["rewards"] = Json::array();
-      for (const std::optional<float>& reward : rewards) pending.row["rewards"].push_back(number_or_null(reward));
+    case RowKind::response_group: {
+      Json& list = pending.row["rewards" + after] = Json::array();
+      for (const std::optional<float>& number : numbers) list.push_back(number_or_null(number));
       break;
-    case RowKind::text: pending.row["reward"] = number_or_null(rewards[0]); break;
+    }
+    case RowKind::text: pending.row["reward" + after] = number_or_null(numbers[0]); break;
   }
 }
 
-class Scorer {
+// One for each sequence of the row; none for those that were not scored.
+std::vector<std::optional<float>> by_sequence(const PendingRow& pending, const std::vector<float>& scored) {
+  std::size_t next = 0;
+  std::vector<std::optional<float>> numbers;
+  for (const auto& sequence : pending.sequences) numbers.push_back(sequence ? std::optional(scored[next++]) : std::nullopt);
+  return numbers;
+}
+
+class RowScorer {
  public:
-  Scorer(Ranks& ranks, const RewardModel& reward_model, std::int64_t tokens_per_batch, const std::function<void(const Json&)>& write,
-         Log& log)
-      : ranks_(ranks), reward_model_(reward_model), tokens_per_batch_(tokens_per_batch), write_(write), log_(log) {}
+  RowScorer(Ranks& ranks, const Scorer& scorer, std::int64_t tokens_per_batch, const std::function<void(const Json&)>& write, Log& log)
+      : ranks_(ranks), scorer_(scorer), tokens_per_batch_(tokens_per_batch), write_(write), log_(log) {}
 
   void add(PendingRow row) {
     for (const auto& sequence : row.sequences) tokens_ += sequence ? static_cast<std::int64_t>(sequence->size()) : 0;
@@ -76,15 +85,13 @@ class Scorer {
       for (const auto& sequence : row.sequences)
         if (sequence) group.push_back(*sequence);
     }
-    const std::vector<std::vector<float>> rewards = score_groups(ranks_, reward_model_, groups, tokens_per_batch_);
+    const GroupRewards scored = score_groups(ranks_, scorer_, groups, tokens_per_batch_);
     for (std::size_t i = 0; i < rows_.size(); ++i) {
-      std::size_t next = 0;
-      std::vector<std::optional<float>> row_rewards;
-      for (const auto& sequence : rows_[i].sequences) row_rewards.push_back(sequence ? std::optional(rewards[i][next++]) : std::nullopt);
-      add_rewards(rows_[i], row_rewards);
+      add_numbers(rows_[i], by_sequence(rows_[i], scored.rewards[i]), "");
+      if (scorer_.is_ensemble()) add_numbers(rows_[i], by_sequence(rows_[i], scored.deviations[i]), "_std");
       write_(rows_[i].row);
-      if (next < row_rewards.size()) ++summary.too_long;
-      summary.sequences += static_cast<std::int64_t>(next);
+      if (groups[i].size() < rows_[i].sequences.size()) ++summary.too_long;
+      summary.sequences += static_cast<std::int64_t>(groups[i].size());
     }
     summary.rows += static_cast<std::int64_t>(rows_.size());
     summary.tokens += tokens_;
@@ -97,7 +104,7 @@ class Scorer {
 
  private:
   Ranks& ranks_;
-  const RewardModel& reward_model_;
+  const Scorer& scorer_;
   std::int64_t tokens_per_batch_;
   const std::function<void(const Json&)>& write_;
   Log& log_;
@@ -107,22 +114,22 @@ class Scorer {
 
 }  // namespace
 
-ScoreSummary score_rows(Ranks& ranks, const RewardModel& reward_model, Encoder& encoder, const std::vector<std::string>& files,
-                        BadRows bad_rows, std::int64_t tokens_per_batch, const std::function<void(const Json& row)>& write, Log& log) {
+ScoreSummary score_rows(Ranks& ranks, const Scorer& scorer, Encoder& encoder, const std::vector<std::string>& files, BadRows bad_rows,
+                        std::int64_t tokens_per_batch, const std::function<void(const Json& row)>& write, Log& log) {
   const Stopwatch stopwatch;
-  Scorer scorer(ranks, reward_model, tokens_per_batch, write, log);
+  RowScorer rows(ranks, scorer, tokens_per_batch, write, log);
   const BadRowReport report = for_each_row(files, bad_rows, [&](const JsonRow& row) {
     const RowKind kind = recognise_row(row);
-    scorer.add({row.value, kind, encode_row(row, kind, encoder)});
+    rows.add({row.value, kind, encode_row(row, kind, encoder)});
   });
-  scorer.flush();
-  scorer.summary.skipped = report.skipped;
-  scorer.summary.seconds = stopwatch.seconds();
+  rows.flush();
+  rows.summary.skipped = report.skipped;
+  rows.summary.seconds = stopwatch.seconds();
   log_skipped(report, log);
-  if (scorer.summary.too_long > 0)
-    log.warn(fmt::format("{} rows hold a response that alone is longer than --max-length: its reward is null", scorer.summary.too_long));
+  if (rows.summary.too_long > 0)
+    log.warn(fmt::format("{} rows hold a response that alone is longer than --max-length: its reward is null", rows.summary.too_long));
   for (const std::string& note : encoder.report().notes()) log.info(note);
-  return scorer.summary;
+  return rows.summary;
 }
 
 }  // namespace metarm

@@ -60,12 +60,13 @@ enum class ScoreOutcome {
 
 struct ScoreReply {
   ScoreOutcome outcome = ScoreOutcome::scored;
-  std::string model, version;                 // what scored, even where others were loaded meanwhile: one version a query
-  std::vector<std::optional<float>> rewards;  // one an item; none where it is longer than max_length
-  std::vector<std::int64_t> tokens;           // one an item; 0 where it is too long
-  std::int64_t max_length = 0;                // tokens; 0: no limit
-  double retry_after_s = 0;                   // when full
-  std::vector<ItemAttribution> attributions;  // where asked for: one an item, empty for one that is too long
+  std::string model, version;                         // what scored, even where others were loaded meanwhile: one version a query
+  std::vector<std::optional<float>> rewards;          // one an item; none where it is longer than max_length
+  std::vector<std::int64_t> tokens;                   // one an item; 0 where it is too long
+  std::int64_t max_length = 0;                        // tokens; 0: no limit
+  double retry_after_s = 0;                           // when full
+  std::vector<ItemAttribution> attributions;          // where asked for: one an item, empty for one that is too long
+  std::vector<std::optional<float>> deviations = {};  // of an ensemble's members: one an item, as rewards; empty for one reward model
 };
 
 struct ServedModel {

@@ -34,6 +34,17 @@ Json attribution_json(const ItemAttribution& attribution) {
           {"error", attribution.error}};
 }
 
+// Adds a row's numbers to its answer; `next` is its first text's, `after` what follows `reward` in the field's name.
+void add_numbers(Json& answer, const Json& row, const std::vector<std::optional<float>>& numbers, std::size_t next,
+                 const std::string& after) {
+  if (!row.contains("responses")) {
+    answer["reward" + after] = number_or_null(numbers[next]);
+    return;
+  }
+  Json& list = answer["rewards" + after] = Json::array();
+  for (std::size_t k = 0; k < row["responses"].size(); ++k) list.push_back(number_or_null(numbers[next + k]));
+}
+
 // Adds them to a row's answer; `next` is its first text's.
 void add_attributions(Json& answer, const Json& row, const std::vector<ItemAttribution>& attributions, std::size_t next) {
   if (attributions.empty()) return;
@@ -67,15 +78,11 @@ Json answer_rewards(const Json& body, Scoring& scoring) {
   Json rewarded = Json::array();
   std::size_t next = 0;
   for (const Json& row : rows) {
-    const std::size_t first = next;
     Json answer;
-    if (row.contains("responses")) {
-      answer["rewards"] = Json::array();
-      for (std::size_t k = 0; k < row["responses"].size(); ++k) answer["rewards"].push_back(number_or_null(scores.rewards[next++]));
-    } else {
-      answer["reward"] = number_or_null(scores.rewards[next++]);
-    }
-    add_attributions(answer, row, scoring.reply().attributions, first);
+    add_numbers(answer, row, scores.rewards, next, "");
+    if (!scoring.reply().deviations.empty()) add_numbers(answer, row, scoring.reply().deviations, next, "_std");
+    add_attributions(answer, row, scoring.reply().attributions, next);
+    next += row.contains("responses") ? row["responses"].size() : 1;
     rewarded.push_back(std::move(answer));
   }
   return {{"model", scores.model},
@@ -94,6 +101,7 @@ Json answer_get_reward(const Json& body, Scoring& scoring) {
   for (const auto& reward : scores.rewards) rewards.push_back(*reward);
   Json logs = Json::object();
   if (!rewards.empty()) logs["dummy_scores"] = rewards;
+  for (const auto& deviation : scoring.reply().deviations) logs["reward_std"].push_back(*deviation);
   return {{"rewards", rewards}, {"scores", rewards}, {"extra_logs", std::move(logs)}};
 }
 

@@ -25,7 +25,7 @@ void BestOf::keep_best(std::vector<ResponseGroup>& groups) const {
     std::vector<TokenIds>& of_group = sequences.emplace_back();
     for (const Content& response : group.responses) of_group.push_back(*encoder.sequence(group.prompt, response, group.where));
   }
-  const std::vector<std::vector<float>> rewards = score_groups(scorer_.loaded.reward_model, sequences, tokens_per_batch_);
+  const std::vector<std::vector<float>> rewards = scorer_.scorer.score(sequences, tokens_per_batch_).rewards;
   for (std::size_t i = 0; i < groups.size(); ++i) {
     const auto best = std::ranges::max_element(rewards[i]);
     Content kept = std::move(groups[i].responses[static_cast<std::size_t>(best - rewards[i].begin())]);

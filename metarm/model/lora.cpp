@@ -38,6 +38,10 @@ std::vector<LoraModule> list_linear_modules(const ModelSpec& spec) {
 
 Lora make_lora(const ModelSpec& spec, const LoraOptions& options) {
   Lora lora{options, list_linear_modules(spec)};
+  if (options.layers > spec.layers)
+    fail_input("--lora-layers: expected at most the model's {} layers, got {}", spec.layers, options.layers);
+  if (options.layers > 0)
+    std::erase_if(lora.modules, [&](const LoraModule& module) { return module.weight.layer < spec.layers - options.layers; });
   if (options.targets == std::vector<std::string>{"all-linear"}) return lora;
   std::set<std::string> known;
   for (const LoraModule& module : lora.modules) known.insert(short_name(module.name));

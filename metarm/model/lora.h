@@ -15,6 +15,7 @@ struct LoraOptions {
   std::int64_t rank = 0;  // 0: no LoRA, all weights are trained
   double alpha = 16;
   std::vector<std::string> targets = {"all-linear"};  // module names as the checkpoint has them (q_proj, v_proj, ...), or all-linear
+  std::int64_t layers = 0;                            // the last so many layers have adapters; 0: all
 };
 
 // A linear layer as the checkpoint names it, and its rows of a slot.
@@ -30,7 +31,7 @@ struct Lora {
   double scale() const { return options.alpha / static_cast<double>(options.rank); }
 };
 
-// Input error for a target that names no linear layer, listing those there are.
+// Input error for a target that names no linear layer, listing those there are, and for more layers than the model has.
 Lora make_lora(const ModelSpec& spec, const LoraOptions& options);
 
 // The trainable tensors, float32: lora_A [rank, in] uniform in ±1/sqrt(in) (seeded) and lora_B [out, rank] zero for each module, then a
@@ -57,5 +58,14 @@ std::string adapter_base(const std::string& directory);
 LoadedRewardModel load_reward_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling,
                                       Log& log);
 LoadedLanguageModel load_language_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, Log& log);
+// A reward model's adapter without merging, in the compute type over the base's own tensors: that base is one of `bases`, or is added to
+// them.
+struct AdapterBase {
+  std::string directory;
+  std::optional<Pooling> pooling;
+  LoadedRewardModel loaded;
+};
+LoadedRewardModel load_unmerged_adapter(const std::string& directory, at::ScalarType dtype, at::Device device,
+                                        std::optional<Pooling> pooling, std::vector<AdapterBase>& bases, Log& log);
 
 }  // namespace metarm

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <set>
@@ -47,6 +48,9 @@ Json adapter_config(const char* task, const Lora& lora, const CheckpointConfig& 
                {"fan_in_fan_out", base.spec.family == Family::gpt2},
                {"target_modules", targets},
                {"inference_mode", true}};
+  if (lora.options.layers > 0)
+    for (std::int64_t layer = base.spec.layers - lora.options.layers; layer < base.spec.layers; ++layer)
+      json["layers_to_transform"].push_back(layer);
   if (base.json.contains("metarm_chat_template")) json["metarm_chat_template"] = base.json["metarm_chat_template"];
   return json;
 }
@@ -65,6 +69,19 @@ void check_initialisation(const Json& json, const std::string& where) {
                value.dump());
 }
 
+// Layers to which PEFT applies the adapters; empty: all.
+std::set<std::int64_t> parse_layers(const Json& json, const std::string& where) {
+  std::set<std::int64_t> layers;
+  if (is_off(json, "layers_to_transform")) return layers;
+  const Json& value = json["layers_to_transform"];
+  for (const Json& layer : value.is_array() ? value : Json::array({value})) {
+    if (!layer.is_number_integer())
+      fail_input("{}: layers_to_transform: expected a layer's number or a list of some, got {}", where, value.dump());
+    layers.insert(layer.get<std::int64_t>());
+  }
+  return layers;
+}
+
 LoraOptions parse_adapter_config(const Json& json, const std::string& where) {
   LoraOptions options;
   if (text_field(json, "peft_type", where) != "LORA") fail_input("{}: peft_type: expected LORA, got {}", where, json["peft_type"].dump());
@@ -81,8 +98,9 @@ LoraOptions parse_adapter_config(const Json& json, const std::string& where) {
   return options;
 }
 
-// The modules for which the file has adapters, however target_modules describes them.
-Lora list_adapted(const ModelSpec& spec, const LoraOptions& options, const TensorFiles& files, bool has_head) {
+// The modules for which the file has adapters, however target_modules describes them. `layers`: those that may have some; empty: all.
+Lora list_adapted(const ModelSpec& spec, const LoraOptions& options, const std::set<std::int64_t>& layers, const TensorFiles& files,
+                  bool has_head) {
   Lora lora = make_lora(spec, options);
   std::set<std::string> known;
   if (has_head) known.insert(kHead);
@@ -94,6 +112,10 @@ Lora list_adapted(const ModelSpec& spec, const LoraOptions& options, const Tenso
   for (const std::string& name : files.names())
     if (!known.contains(name))
       fail_input("{}: expected adapters of linear layers{} only, got one more", files.where(name), has_head ? " and score.weight" : "");
+  for (const LoraModule& module : lora.modules)
+    if (!layers.empty() && !layers.contains(module.weight.layer))
+      fail_input("{}: layers_to_transform: expected the layers of the adapters, got {} without {}, which has some",
+                 files.where(module.name), fmt::join(layers, ", "), module.weight.layer);
   return lora;
 }
 
@@ -130,16 +152,20 @@ Json load_config(const std::string& path) {
   return json;
 }
 
-// What comes with adapters of both kinds; returns the reward head, undefined for a language model.
-at::Tensor merge_adapter(const std::string& directory, const Json& json, const LoraOptions& options, Model& model, const at::Tensor& head,
-                         CheckpointConfig& config) {
+struct AdapterTensors {
+  Lora lora;
+  std::vector<at::Tensor> tensors;  // in the order of make_lora_tensors, float32
+};
+
+// What comes with adapters of both kinds, over `model`; `head`: the base's reward head, undefined for a language model.
+AdapterTensors load_adapter(const std::string& directory, const Json& json, const LoraOptions& options, const Model& model,
+                            const at::Tensor& head, CheckpointConfig& config) {
   if (json.contains("metarm_chat_template")) config.json["metarm_chat_template"] = json["metarm_chat_template"];
   if (fs::exists(fs::path(directory) / "tokenizer.json")) config.tokenizer_directory = directory;
   const TensorFiles files = TensorFiles::open_file((fs::path(directory) / "adapter_model.safetensors").string());
-  const Lora lora = list_adapted(model.spec, options, files, head.defined());
-  const std::vector<at::Tensor> tensors = read_adapter(model, head, lora, files);
-  merge_lora(model, lora, tensors);
-  return head.defined() ? tensors.back() : at::Tensor();
+  Lora lora = list_adapted(model.spec, options, parse_layers(json, config_path(directory)), files, head.defined());
+  std::vector<at::Tensor> tensors = read_adapter(model, head, lora, files);
+  return {std::move(lora), std::move(tensors)};
 }
 
 // The adapters that `model` has attached, with its head where it has one.
@@ -205,21 +231,69 @@ std::string adapter_base(const std::string& directory) {
   return base;
 }
 
+namespace {
+
+// What adapter_config.json says of a reward model's adapter, and the base that it names.
+struct RewardAdapter {
+  std::string directory, where, base;
+  Json json;
+  LoraOptions options;
+  std::vector<std::int64_t> pad;
+  std::optional<Pooling> pooling;
+};
+
+RewardAdapter read_reward_adapter(const std::string& directory, std::optional<Pooling> pooling) {
+  RewardAdapter adapter{directory, config_path(directory), adapter_base(directory), {}, {}, {}, pooling};
+  adapter.json = load_config(adapter.where);
+  adapter.options = parse_adapter_config(adapter.json, adapter.where);
+  adapter.pad = token_id_list(adapter.json, "metarm_pad_token_id", adapter.where);
+  if (!pooling && adapter.json.value("metarm_pooling", Json()) == "last") adapter.pooling = Pooling::last;
+  return adapter;
+}
+
+LoadedRewardModel load_base(const RewardAdapter& adapter, at::ScalarType dtype, at::Device device, Log& log) {
+  return with_context(adapter.where,
+                      [&] { return load_reward_model(adapter.base, dtype, device, MissingHead::zero, 0, adapter.pooling, log); });
+}
+
+// Puts the adapter over `loaded`, its base.
+void apply_adapter(const RewardAdapter& adapter, LoadedRewardModel& loaded, bool merge) {
+  Model& model = loaded.reward_model.model;
+  const AdapterTensors adapters = load_adapter(adapter.directory, adapter.json, adapter.options, model, loaded.head, loaded.config);
+  if (merge) {
+    merge_lora(model, adapters.lora, adapters.tensors);
+  } else {
+    std::vector<at::Tensor> tensors;
+    for (const at::Tensor& tensor : adapters.tensors) tensors.push_back(tensor.to(model.weights.at(Slot::token_embedding).scalar_type()));
+    attach_lora(model, adapters.lora, tensors);
+  }
+  if (!adapter.pad.empty()) loaded.reward_model.pad_token_id = adapter.pad.front();
+  loaded.head = adapters.tensors.back();
+  model.weights.set(Slot::score_bias, 0, {});  // the adapter's head has none
+  loaded.new_head = false;
+}
+
+}  // namespace
+
 LoadedRewardModel load_reward_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling,
                                       Log& log) {
   const at::NoGradGuard no_grad;
-  const std::string where = config_path(directory), base = adapter_base(directory);
-  const Json json = load_config(where);
-  const LoraOptions options = parse_adapter_config(json, where);
-  const std::vector<std::int64_t> pad = token_id_list(json, "metarm_pad_token_id", where);
-  if (!pooling && json.value("metarm_pooling", Json()) == "last") pooling = Pooling::last;
-  LoadedRewardModel loaded =
-      with_context(where, [&] { return load_reward_model(base, dtype, device, MissingHead::zero, 0, pooling, log); });
-  if (!pad.empty()) loaded.reward_model.pad_token_id = pad.front();
-  Model& model = loaded.reward_model.model;
-  loaded.head = merge_adapter(directory, json, options, model, loaded.head, loaded.config);
-  model.weights.set(Slot::score_bias, 0, {});  // the adapter's head has none
-  loaded.new_head = false;
+  const RewardAdapter adapter = read_reward_adapter(directory, pooling);
+  LoadedRewardModel loaded = load_base(adapter, dtype, device, log);
+  apply_adapter(adapter, loaded, true);
+  return loaded;
+}
+
+LoadedRewardModel load_unmerged_adapter(const std::string& directory, at::ScalarType dtype, at::Device device,
+                                        std::optional<Pooling> pooling, std::vector<AdapterBase>& bases, Log& log) {
+  const at::NoGradGuard no_grad;
+  const RewardAdapter adapter = read_reward_adapter(directory, pooling);
+  const std::string base = fs::weakly_canonical(adapter.base).string();
+  auto found =
+      std::ranges::find_if(bases, [&](const AdapterBase& other) { return other.directory == base && other.pooling == adapter.pooling; });
+  if (found == bases.end()) found = bases.insert(found, AdapterBase{base, adapter.pooling, load_base(adapter, dtype, device, log)});
+  LoadedRewardModel loaded = found->loaded;  // with the base's tensors
+  apply_adapter(adapter, loaded, false);
   return loaded;
 }
 
@@ -229,7 +303,8 @@ LoadedLanguageModel load_language_adapter(const std::string& directory, at::Scal
   const Json json = load_config(where);
   const LoraOptions options = parse_adapter_config(json, where);
   LoadedLanguageModel loaded = with_context(where, [&] { return load_language_model(base, dtype, device, log); });
-  merge_adapter(directory, json, options, loaded.model, {}, loaded.config);
+  const AdapterTensors adapters = load_adapter(directory, json, options, loaded.model, {}, loaded.config);
+  merge_lora(loaded.model, adapters.lora, adapters.tensors);
   return loaded;
 }
 

@@ -39,7 +39,9 @@ struct SampleOptions : SampleRequest {
            .min = 0,
            .max = 1024,
            .needs = "rm"});
-    visit(self.rm, {.name = "rm", .help = "Reward model for --best-of: a Hugging Face directory or a PEFT adapter's.", .needs = "best-of"});
+    visit(self.rm, {.name = "rm",
+                    .help = "Reward model for --best-of: a Hugging Face directory, a PEFT adapter's or an ensemble's.",
+                    .needs = "best-of"});
     visit(self.max_prompt_length, {.name = "max-prompt-length", .help = "A longer prompt loses its oldest tokens; 0: no limit.", .min = 0});
     visit(self.tokens_per_batch,
           {.name = "tokens-per-batch", .help = "Memory bound: tokens whose keys and values are held at once.", .min = 1});

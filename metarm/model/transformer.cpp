@@ -11,6 +11,7 @@
 #include "metarm/base/random.h"
 #include "metarm/model/fused_linear.h"
 #include "metarm/model/matrix_product.h"
+#include "metarm/model/partial_pass.h"
 #include "metarm/model/recompute.h"
 
 namespace metarm {
@@ -54,15 +55,27 @@ class LayerStack {
 
   at::Tensor linear(const InputTransform& transform, const at::Tensor& x, std::int64_t layer, Slot slot, Slot bias) const {
     const at::Tensor& offset = weight(bias, layer);
-    const auto updates = [&](const LowRankUpdate& update) { return update.slot == slot && update.layer == layer; };
-    const bool updated = std::ranges::any_of(model_.updates, updates);
-    if (fused(x) && !updated && !model_.packed) return fused_linear(transform, x, weight(slot, layer), offset);
-    const at::Tensor input = transformed(transform, x);
-    at::Tensor y = times_weight(input, layer, slot, offset);
+    std::vector<const LowRankUpdate*> updates;
     for (const LowRankUpdate& update : model_.updates)
-      if (updates(update))
-        y.slice(1, update.row_begin, update.row_end).add_(at::mm(at::mm(input, update.a.t()), update.b.t()), update.scale);
+      if (update.slot == slot && update.layer == layer) updates.push_back(&update);
+    if (fused(x) && updates.empty() && !model_.packed) return fused_linear(transform, x, weight(slot, layer), offset);
+    const at::Tensor input = transformed(transform, x);
+    const at::Tensor y = times_weight(input, layer, slot, offset);
+    if (!updates.empty()) add_updates(y, input, updates);
     return y;
+  }
+
+  // The updates of one weight read the same input: one product with all their A, which are narrow.
+  static void add_updates(const at::Tensor& y, const at::Tensor& input, const std::vector<const LowRankUpdate*>& updates) {
+    std::vector<at::Tensor> downs;
+    for (const LowRankUpdate* update : updates) downs.push_back(update->a);
+    const at::Tensor down = at::mm(input, at::cat(downs).t());
+    std::int64_t begin = 0;
+    for (const LowRankUpdate* update : updates) {
+      const std::int64_t end = begin + update->a.size(0);
+      y.slice(1, update->row_begin, update->row_end).addmm_(down.slice(1, begin, end), update->b.t(), 1, update->scale);
+      begin = end;
+    }
   }
 
   static at::Tensor taken(const at::Tensor& x, const at::Tensor& rows) { return rows.defined() ? x.index_select(0, rows) : x; }
@@ -131,22 +144,39 @@ void check_tokens(const ModelSpec& spec, const std::vector<std::int64_t>& tokens
 
 at::Tensor to_device(const std::vector<std::int64_t>& values, at::Device device) { return at::tensor(values, at::kLong).to(device); }
 
-}  // namespace
+at::Device device_of(const Model& model) { return model.weights.at(Slot::token_embedding).device(); }
 
-at::Tensor run_layers(const Model& model, const std::vector<std::int64_t>& tokens, const std::vector<std::int64_t>& positions,
-                      const Attention& attention, const ForwardOptions& options, const std::vector<std::int64_t>& rows) {
+at::Tensor embed(const Model& model, const std::vector<std::int64_t>& tokens, const std::vector<std::int64_t>& positions) {
   check_tokens(model.spec, tokens, positions);
-  const at::Device device = model.weights.at(Slot::token_embedding).device();
-  const at::Tensor token_N = to_device(tokens, device), position_N = to_device(positions, device);
-  at::Tensor hidden = embed(model, token_N, position_N);
-  const auto stack = std::make_shared<const LayerStack>(model, attention, make_rotary(model.spec, position_N), options);
+  return embed(model, to_device(tokens, device_of(model)), to_device(positions, device_of(model)));
+}
+
+// The layers of `range`, the last of them for the tokens at `rows` alone, or for all where there are none.
+at::Tensor run_range(const Model& model, const LayerRange& range, at::Tensor hidden, const std::vector<std::int64_t>& positions,
+                     const Attention& attention, const ForwardOptions& options, const std::vector<std::int64_t>& rows) {
+  const at::Device device = device_of(model);
+  const auto stack = std::make_shared<const LayerStack>(model, attention, make_rotary(model.spec, to_device(positions, device)), options);
   const at::Tensor wanted = rows.empty() ? at::Tensor() : to_device(rows, device);
-  for (std::int64_t i = 0; i < model.spec.layers; ++i) {
-    const bool last = i + 1 == model.spec.layers;
+  for (std::int64_t i = range.begin; i < range.end; ++i) {
+    const bool last = i + 1 == range.end;
     const auto layer = [stack, i, of = last ? wanted : at::Tensor()](const at::Tensor& input) { return stack->layer(i, input, of); };
     hidden = options.gradient_checkpointing ? recompute(layer, hidden) : layer(hidden);
   }
   return hidden;
+}
+
+}  // namespace
+
+at::Tensor run_layers(const Model& model, const std::vector<std::int64_t>& tokens, const std::vector<std::int64_t>& positions,
+                      const Attention& attention, const ForwardOptions& options, const std::vector<std::int64_t>& rows) {
+  return run_range(model, {0, model.spec.layers}, embed(model, tokens, positions), positions, attention, options, rows);
+}
+
+at::Tensor embed_batch(const Model& model, const Batch& batch) { return embed(model, batch.tokens, batch.positions); }
+
+at::Tensor run_layer_range(const Model& model, const Batch& batch, const LayerRange& range, const at::Tensor& hidden_ND,
+                           const std::vector<std::int64_t>& rows) {
+  return run_range(model, range, hidden_ND, batch.positions, TreeAttention(model.spec, batch.segments, false), {}, rows);
 }
 
 at::Tensor run_batch(const Model& model, const Batch& batch, const ForwardOptions& options, const std::vector<std::int64_t>& rows) {

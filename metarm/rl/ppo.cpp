@@ -1,6 +1,7 @@
 #include "metarm/rl/ppo.h"
 
 #include "metarm/base/error.h"
+#include "metarm/model/ensemble_config.h"
 #include "metarm/rl/policy_optimisation.h"
 #include "metarm/train/fingerprint.h"
 
@@ -31,6 +32,8 @@ void check_options(const PpoOptions& options, const Parsed& parsed) {
   for (const char* name : {"cliprange", "cliprange-value"})
     if (objective.updates() == 1 && parsed.given.contains(name))
       fail_input("ppo: --{}: expected more than one update a step with it, got one, in which there is nothing to clip", name);
+  if (objective.algorithm == Algorithm::ppo && options.critic.critic.empty() && is_ensemble(options.rm))
+    fail_input("ppo: --critic: expected a reward model for the critic to start from, since --rm is an ensemble, got none");
   if (objective.num_mini_batches > options.training.batch_size)
     fail_input("ppo: --num-mini-batches: expected at most --batch-size {}, got {}", options.training.batch_size,
                objective.num_mini_batches);

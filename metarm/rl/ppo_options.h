@@ -176,8 +176,9 @@ struct PpoOptions {
     visit(self.policy,
           {.name = "policy", .help = "Policy to start from: a causal language model's Hugging Face directory.", .required = true});
     visit(self.reference, {.name = "reference", .help = "Reference policy, of the same tokens; empty: the policy as it starts."});
-    visit(self.rm,
-          {.name = "rm", .help = "Reward model: a Hugging Face directory or a PEFT adapter's. [TRL reward_model_path]", .required = true});
+    visit(self.rm, {.name = "rm",
+                    .help = "Reward model: a Hugging Face directory, a PEFT adapter's or an ensemble's. [TRL reward_model_path]",
+                    .required = true});
     visit(self.gold_rm, {.name = "gold-rm", .help = "Gold reward model: its rewards are recorded, never learned from."});
     visit(self.prompts,
           {.name = "prompts",

@@ -23,6 +23,13 @@ OpenRewardModel open_scorer(const std::string& directory, const PpoOptions& opti
   return open_reward_model(directory, scoring, common, log);
 }
 
+// A prompt's row of numbers after another.
+std::vector<std::vector<float>> by_prompt(const std::vector<double>& all, std::int64_t responses) {
+  std::vector<std::vector<float>> rows;
+  for (auto begin = all.begin(); begin != all.end(); begin += responses) rows.emplace_back(begin, begin + responses);
+  return rows;
+}
+
 std::vector<float> flatten(const std::vector<std::vector<float>>& groups) {
   std::vector<float> all;
   for (const std::vector<float>& group : groups) all.insert(all.end(), group.begin(), group.end());
@@ -107,8 +114,8 @@ RolloutMaker::RolloutMaker(const PpoOptions& options, const TrainingSetup& setup
 }
 
 std::vector<Weights*> RolloutMaker::frozen_weights() {
-  std::vector<Weights*> all = {&rm_.loaded.reward_model.model.weights};
-  if (gold_) all.push_back(&gold_->loaded.reward_model.model.weights);
+  std::vector<Weights*> all = rm_.scorer.weights();
+  if (gold_) std::ranges::copy(gold_->scorer.weights(), std::back_inserter(all));
   return all;
 }
 
@@ -135,8 +142,10 @@ Rollouts RolloutMaker::make(const PolicyPrompts& prompts, std::span<const std::i
     made.row_begin.push_back(static_cast<std::int64_t>(made.log_prob_S.size()));
     made.ended.push_back(response.ended);
   }
-  made.reward = score(rm_, made, prompts, own);
-  if (gold_) made.gold = score(*gold_, made, prompts, own);
+  GroupRewards scored = score(rm_, made, prompts, own);
+  made.reward = std::move(scored.rewards);
+  made.spread = std::move(scored.deviations);
+  if (gold_) made.gold = score(*gold_, made, prompts, own).rewards;
   return made;
 }
 
@@ -162,9 +171,9 @@ std::vector<GeneratedResponse> RolloutMaker::draw(std::span<const TokenIds> prom
 }
 
 // Of texts, so that the reward model may have a tokenizer and a chat template of its own. Each rank scores its `own` prompts' responses.
-std::vector<std::vector<float>> RolloutMaker::score(const OpenRewardModel& scorer, const Rollouts& rollouts, const PolicyPrompts& prompts,
-                                                    const Part& own) const {
-  Encoder encoder = scorer.encoder();
+GroupRewards RolloutMaker::score(const OpenRewardModel& opened, const Rollouts& rollouts, const PolicyPrompts& prompts,
+                                 const Part& own) const {
+  Encoder encoder = opened.encoder();
   std::vector<std::vector<TokenIds>> groups;
   for (auto p = static_cast<std::size_t>(own.begin); p < static_cast<std::size_t>(own.end); ++p) {
     const Prompt& prompt = prompts.rows[static_cast<std::size_t>(rollouts.prompts[p])];
@@ -177,13 +186,16 @@ std::vector<std::vector<float>> RolloutMaker::score(const OpenRewardModel& score
       group.push_back(std::move(*sequence));
     }
   }
-  const std::vector<float> of_own = flatten(score_groups(scorer.loaded.reward_model, groups, options_.sequences.tokens_per_batch));
-  std::vector<double> all(static_cast<std::size_t>(rollouts.row_count()), 0.0);
-  std::ranges::copy(of_own, all.begin() + own.begin * rollouts.responses);
-  setup_.ranks.sum(all);
-  std::vector<std::vector<float>> reward;
-  for (auto begin = all.begin(); begin != all.end(); begin += rollouts.responses) reward.emplace_back(begin, begin + rollouts.responses);
-  return reward;
+  const GroupRewards of_own = opened.scorer.score(groups, options_.sequences.tokens_per_batch);
+  const auto of_all = [&](const std::vector<std::vector<float>>& numbers) {
+    std::vector<double> all(static_cast<std::size_t>(rollouts.row_count()), 0.0);
+    std::ranges::copy(flatten(numbers), all.begin() + own.begin * rollouts.responses);
+    setup_.ranks.sum(all);
+    return by_prompt(all, rollouts.responses);
+  };
+  GroupRewards scored{of_all(of_own.rewards)};
+  if (opened.scorer.is_ensemble()) scored.deviations = of_all(of_own.deviations);
+  return scored;
 }
 
 void save_rollouts(const std::string& path, const Rollouts& rollouts, const PolicyPrompts& prompts) {
@@ -196,7 +208,9 @@ void save_rollouts(const std::string& path, const Rollouts& rollouts, const Poli
     group.rewards.assign(rollouts.reward[p].begin(), rollouts.reward[p].end());
     for (std::int64_t row = rollouts.rows_of(p).begin; row < rollouts.rows_of(p).end; ++row)
       group.responses.emplace_back(rollouts.texts[static_cast<std::size_t>(row)]);
-    lines += to_json(group).dump() + "\n";
+    Json row = to_json(group);
+    if (!rollouts.spread.empty()) row["rewards_std"] = rollouts.spread[p];
+    lines += row.dump() + "\n";
   }
   write_file(path, lines);
 }
@@ -208,6 +222,7 @@ Json describe(const Rollouts& rollouts) {
                   {"reward_deviation", deviation_of(reward)},
                   {"response_length", static_cast<double>(rollouts.row_begin.back()) / count},
                   {"ended", static_cast<double>(std::ranges::count(rollouts.ended, 1)) / count}};
+  if (!rollouts.spread.empty()) figures["reward_std"] = mean_of(flatten(rollouts.spread));
   if (rollouts.responses >= 2) {
     const DifferenceStatistics differences = difference_statistics(rollouts.reward, 0);
     figures["reward_difference_mean"] = differences.mean;

@@ -33,6 +33,7 @@ struct Rollouts {
   std::vector<float> log_prob_S;           // of the policy that drew them
   std::vector<char> ended;                 // B: by themselves
   std::vector<std::vector<float>> reward;  // [P][k]
+  std::vector<std::vector<float>> spread;  // [P][k], deviation of the rewards of an ensemble's members; empty for one reward model
   std::vector<std::vector<float>> gold;    // [P][k], empty without a gold reward model
   std::int64_t row_count() const { return static_cast<std::int64_t>(rows.size()); }
   // The rows of the p-th prompt, and their tokens.
@@ -58,8 +59,7 @@ class RolloutMaker {
 
  private:
   std::vector<GeneratedResponse> draw(std::span<const TokenIds> prompts, const Part& own, std::uint64_t seed) const;
-  std::vector<std::vector<float>> score(const OpenRewardModel& scorer, const Rollouts& rollouts, const PolicyPrompts& prompts,
-                                        const Part& own) const;
+  GroupRewards score(const OpenRewardModel& opened, const Rollouts& rollouts, const PolicyPrompts& prompts, const Part& own) const;
 
   const PpoOptions& options_;
   const TrainingSetup& setup_;
@@ -71,9 +71,9 @@ class RolloutMaker {
 // Writes them as response groups with their rewards, which `align` and `sft` read.
 void save_rollouts(const std::string& path, const Rollouts& rollouts, const PolicyPrompts& prompts);
 
-// What the rollouts show, over all responses: reward and its deviation, gold_reward, gold_accuracy (share of pairs of one prompt's
-// responses that the reward model orders as the gold one), reward_difference_mean and _variance within prompts, response_length in tokens,
-// ended.
+// What the rollouts show, over all responses: reward and its deviation, reward_std (an ensemble's mean spread), gold_reward, gold_accuracy
+// (share of pairs of one prompt's responses that the reward model orders as the gold one), reward_difference_mean and _variance within
+// prompts, response_length in tokens, ended.
 Json describe(const Rollouts& rollouts);
 
 }  // namespace metarm

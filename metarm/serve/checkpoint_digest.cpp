@@ -12,6 +12,7 @@
 
 #include "metarm/base/file.h"
 #include "metarm/base/random.h"
+#include "metarm/model/ensemble_config.h"
 
 namespace metarm {
 
@@ -55,6 +56,11 @@ std::string digest_checkpoint(const std::string& directory) {
     digest = mix64(digest ^ digest_bytes(std::as_bytes(std::span(name))));
     digest = mix64(digest ^ digest_bytes(MappedFile(file.string()).bytes()));
   }
+  if (is_ensemble(directory))
+    for (const EnsembleConfig::Member& member : load_ensemble_config(directory).members) {
+      const std::string of_member = digest_checkpoint(member.directory);
+      digest = mix64(digest ^ digest_bytes(std::as_bytes(std::span(of_member))));
+    }
   return fmt::format("{:016x}", digest);
 }
 

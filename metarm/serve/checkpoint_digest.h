@@ -5,7 +5,8 @@
 
 namespace metarm {
 
-// 16 hexadecimal digits of the files in a checkpoint's directory that decide a score: config, weights, tokenizer, chat template, adapter.
+// 16 hexadecimal digits of the files in a checkpoint's directory that decide a score: config, weights, tokenizer, chat template, adapter;
+// of an ensemble also those of its members.
 // The same on every machine. io error where a file cannot be read.
 std::string digest_checkpoint(const std::string& directory);
 

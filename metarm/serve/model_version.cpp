@@ -20,9 +20,9 @@ void check_ids(const TokenIds& ids, std::int64_t vocab_size, const std::string& 
 }
 
 // One that says nothing.
-TokenId baseline_token(const OpenRewardModel& opened) {
-  const auto pad = opened.loaded.reward_model.pad_token_id;
-  return static_cast<TokenId>(pad ? *pad : opened.tokenizer->special().eos.value_or(0));
+TokenId baseline_token(const RewardModel& model, const Tokenizer& tokenizer) {
+  const auto pad = model.pad_token_id;
+  return static_cast<TokenId>(pad ? *pad : tokenizer.special().eos.value_or(0));
 }
 
 }  // namespace
@@ -38,7 +38,7 @@ ModelVersion::ModelVersion(const std::string& directory, const ScoringOptions& s
 std::optional<TokenIds> ModelVersion::tokens(const ScoreItem& item) const {
   Encoder encoder = opened_.encoder();
   if (const auto* ids = std::get_if<TokenIds>(&item.text)) {
-    check_ids(*ids, opened_.loaded.config.spec.vocab_size, item.where);
+    check_ids(*ids, opened_.scorer.vocab_size(), item.where);
     return max_length() > 0 && static_cast<std::int64_t>(ids->size()) > max_length() ? std::nullopt : std::optional(*ids);
   }
   const Content& content = std::get<Content>(item.text);
@@ -50,20 +50,22 @@ std::optional<TokenIds> ModelVersion::tokens(const ScoreItem& item) const {
   return tokens;
 }
 
-std::vector<std::vector<float>> ModelVersion::score(std::span<const std::vector<TokenIds>> groups) const {
-  auto rewards = with_torch_errors([&] { return score_groups(opened_.loaded.reward_model, groups, tokens_per_batch_); });
-  for (std::vector<float>& group : rewards)
+GroupRewards ModelVersion::score(std::span<const std::vector<TokenIds>> groups) const {
+  GroupRewards scored = with_torch_errors([&] { return opened_.scorer.score(groups, tokens_per_batch_); });
+  for (std::vector<float>& group : scored.rewards)
     for (float& reward : group) {
       if (!std::isfinite(reward)) fail_internal("expected finite rewards, got {}", reward);
       reward = static_cast<float>(map_(reward));
     }
-  return rewards;
+  for (std::vector<float>& group : scored.deviations)
+    for (float& deviation : group) deviation *= static_cast<float>(std::abs(map_.scale));
+  return scored;
 }
 
 ItemAttribution ModelVersion::attribute(const TokenIds& tokens) const {
-  const RewardModel& model = opened_.loaded.reward_model;
+  const RewardModel& model = opened_.scorer.only("attributions");
   const Attribution found = with_torch_errors([&] {
-    return attribute_reward(model, tokens, baseline_token(opened_),
+    return attribute_reward(model, tokens, baseline_token(model, *opened_.tokenizer),
                             {.tokens_per_batch = std::min(tokens_per_batch_, AttributionOptions().tokens_per_batch)});
   });
   ItemAttribution attribution{{}, map_(found.baseline_reward), found.error()};

@@ -26,7 +26,7 @@ class ModelVersion : public BatchScorer {
   // The tokens of an item; nullopt where it is too long. Input errors name the item. Thread-safe.
   std::optional<TokenIds> tokens(const ScoreItem& item) const;
   // Internal error for a reward that is no number; torch's own errors are io (out of memory) or internal ones.
-  std::vector<std::vector<float>> score(std::span<const std::vector<TokenIds>> groups) const override;
+  GroupRewards score(std::span<const std::vector<TokenIds>> groups) const override;
   // Of the served reward. For one thread at a time.
   ItemAttribution attribute(const TokenIds& tokens) const;
 

@@ -119,11 +119,14 @@ ScoreReply RewardServer::score(const ScoreQuery& query) {
 
   if (query.attributions) attribute(query, *version, reply);
   if (reply.outcome != ScoreOutcome::scored) return reply;
-  auto next = result.rewards.begin();
+  std::size_t next = 0;
   const std::lock_guard lock(mutex_);
   Served& served = require(reply.model);
   for (const std::int64_t tokens : reply.tokens) {
-    reply.rewards.push_back(tokens > 0 ? std::optional(*next++) : std::nullopt);
+    const auto taken = [&](const std::vector<float>& numbers) { return tokens > 0 ? std::optional(numbers[next]) : std::nullopt; };
+    reply.rewards.push_back(taken(result.rewards));
+    if (!result.deviations.empty()) reply.deviations.push_back(taken(result.deviations));
+    next += tokens > 0;
     served.tokens += tokens;
     served.rows += tokens > 0;
   }

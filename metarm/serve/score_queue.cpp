@@ -29,7 +29,7 @@ std::int64_t total_length(const std::vector<TokenIds>& sequences) {
 struct ScoreQueue::Request {
   std::shared_ptr<const BatchScorer> scorer;
   std::vector<TokenIds> sequences;
-  std::vector<float> rewards;
+  std::vector<float> rewards, deviations;
   std::size_t left;  // without a reward
   std::exception_ptr error;
   std::condition_variable ended;
@@ -42,7 +42,7 @@ struct ScoreQueue::TakenBatch {
   std::shared_ptr<const BatchScorer> scorer;
   std::vector<std::vector<Row>> groups;
   std::int64_t tokens = 0, tree_tokens = 0;
-  std::vector<std::vector<float>> rewards;
+  GroupRewards scored;
   std::exception_ptr error;
   double seconds = 0;
 
@@ -54,7 +54,7 @@ struct ScoreQueue::TakenBatch {
       for (const Row& row : group) sequences.back().push_back(row.tokens());
     }
     try {
-      rewards = scorer->score(sequences);
+      scored = scorer->score(sequences);
     } catch (...) {
       error = std::current_exception();
     }
@@ -119,7 +119,7 @@ ScoreResult ScoreQueue::score(std::shared_ptr<const BatchScorer> scorer, std::ve
     return {ScoreOutcome::abandoned, {}};
   }
   if (request->error) std::rethrow_exception(request->error);
-  return {ScoreOutcome::scored, std::move(request->rewards)};
+  return {ScoreOutcome::scored, std::move(request->rewards), 0, std::move(request->deviations)};
 }
 
 // Takes the request's rows out of the queue; those that are being computed are for nobody.
@@ -198,7 +198,12 @@ void ScoreQueue::deliver(TakenBatch& batch) {
         if (!request.error) drop(request);
         request.error = batch.error;
       } else {
-        request.rewards[batch.groups[g][i].index] = batch.rewards[g][i];
+        const std::size_t index = batch.groups[g][i].index;
+        request.rewards[index] = batch.scored.rewards[g][i];
+        if (!batch.scored.deviations.empty()) {
+          request.deviations.resize(request.sequences.size());
+          request.deviations[index] = batch.scored.deviations[g][i];
+        }
         --request.left;
       }
       if (request.has_ended()) request.ended.notify_all();

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "metarm/http/reward_service.h"
+#include "metarm/model/aggregate.h"
 #include "metarm/text/tokenizer.h"
 
 namespace metarm {
@@ -23,7 +24,7 @@ class BatchScorer {
  public:
   virtual ~BatchScorer() = default;
   // One forward pass; same shape as `groups`, each of which is one token tree. Called by one thread at a time.
-  virtual std::vector<std::vector<float>> score(std::span<const std::vector<TokenIds>> groups) const = 0;
+  virtual GroupRewards score(std::span<const std::vector<TokenIds>> groups) const = 0;
 };
 
 struct QueueLimits {
@@ -35,6 +36,7 @@ struct ScoreResult {
   ScoreOutcome outcome;
   std::vector<float> rewards;
   double retry_after_s = 0;
+  std::vector<float> deviations = {};  // as those of GroupRewards
 };
 
 class ScoreQueue {

@@ -12,6 +12,7 @@
 #include "metarm/http/api_keys.h"
 #include "metarm/http/http_server.h"
 #include "metarm/http/reward_routes.h"
+#include "metarm/model/ensemble_config.h"
 #include "metarm/serve/aligned_service.h"
 
 namespace metarm {
@@ -37,6 +38,8 @@ void check_options(const ServeOptions& options) {
     fail_input("serve: --redact: expected it without --pairs, got both; responses cannot be aligned to without their texts");
   if (!options.pairs.empty() && options.eval_pairs.empty())
     fail_input("serve: --pairs: expected --eval-pairs beside it, got none; the guard measures on held-out pairs");
+  if (const std::string first = parse_models(options.model).front().directory; !options.pairs.empty() && is_ensemble(first))
+    fail_input("serve: --pairs: expected one reward model to align, got an ensemble, {}", first);
   if (options.align_steps > 0 && options.align_every > 0) fail_input("serve: --align-steps: expected it without --align-every, got both");
 }
 

@@ -43,8 +43,9 @@ struct ServeOptions {
   static void fields(Self& self, Visitor&& visit) {
     visit(self.model,
           {.name = "model",
-           .help = "Reward models: Hugging Face directories or PEFT adapters', each as NAME=DIRECTORY or a directory alone, whose "
-                   "last part is the name then. Requests that name none get the first.",
+           .help =
+               "Reward models: Hugging Face directories, PEFT adapters' or ensembles', each as NAME=DIRECTORY or a directory alone, whose "
+               "last part is the name then. Requests that name none get the first.",
            .required = true});
     visit(self.host, {.name = "host", .help = "Address to listen at. Any but this machine's own needs --api-keys."});
     visit(self.port, {.name = "port", .help = "Port to listen at; 0: any that is free.", .min = 0, .max = 65535});

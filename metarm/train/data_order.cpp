@@ -7,6 +7,13 @@
 
 namespace metarm {
 
+std::vector<std::int64_t> draw_with_replacement(std::int64_t size, std::uint64_t seed) {
+  RandomStream random(seed, "bootstrap pairs");
+  std::vector<std::int64_t> rows;
+  for (std::int64_t i = 0; i < size; ++i) rows.push_back(static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(size))));
+  return rows;
+}
+
 DataOrder::DataOrder(std::int64_t size, std::uint64_t seed, std::string purpose, bool shuffle)
     : size_(size), seed_(seed), purpose_(std::move(purpose)), shuffle_(shuffle) {}
 

@@ -7,6 +7,9 @@
 
 namespace metarm {
 
+// `size` rows of as many, at least one, drawn with replacement.
+std::vector<std::int64_t> draw_with_replacement(std::int64_t size, std::uint64_t seed);
+
 class DataOrder {
  public:
   // `size` rows, at least one; each epoch in an order of its own, or as given. `purpose` keeps orders of one seed apart.

@@ -9,6 +9,17 @@
 
 namespace metarm {
 
+namespace {
+
+std::vector<Pair> bootstrapped(const std::vector<Pair>& rows, std::uint64_t seed) {
+  std::vector<Pair> drawn;
+  for (const std::int64_t row : draw_with_replacement(static_cast<std::int64_t>(rows.size()), seed))
+    drawn.push_back(rows[static_cast<std::size_t>(row)]);
+  return drawn;
+}
+
+}  // namespace
+
 std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, const Parsed& parsed, Ranks& ranks, Log& log) {
   check_training_options("train", given.training, parsed);
   TrainOptions options = given;
@@ -16,13 +27,15 @@ std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, con
   RunDirectory run(options.output, "train", list_fields(options), options.training.resume, ranks.first());
   if (run.finished()) return std::nullopt;
   TrainingSetup setup(options.model, options.scoring, options.common, ranks);
-  const PairData data = load_pair_data(setup, read_pair_rows(options.pairs, options.scoring, log), options.training, options.scoring, log);
+  const auto seed = static_cast<std::uint64_t>(options.common.seed);
+  std::vector<Pair> rows = read_pair_rows(options.pairs, options.scoring, log);
+  if (options.bootstrap) rows = bootstrapped(rows, seed);
+  const PairData data = load_pair_data(setup, rows, options.training, options.scoring, log);
   setup.load_as_reward_model(MissingHead::initialise, false, options.training, options.scoring, log);
   if (options.training.lm_loss_weight > 0) setup.load_language_head();
   run.expect_data({{"pairs", fingerprint(data.pairs)}, {"eval_pairs", fingerprint(data.held_out)}});
   const PairwiseStep pairwise = make_pairwise_step(options.training, options.scoring, options.common);
-  DataOrder order(static_cast<std::int64_t>(data.pairs.size()), static_cast<std::uint64_t>(options.common.seed), "pairs",
-                  options.training.shuffle);
+  DataOrder order(static_cast<std::int64_t>(data.pairs.size()), seed, "pairs", options.training.shuffle);
 
   Objective objective =
       make_pair_objective("training", setup, data, order.steps_per_epoch(options.training.batch_size), options.scoring.tokens_per_batch);

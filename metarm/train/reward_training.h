@@ -13,6 +13,7 @@ namespace metarm {
 struct TrainOptions {
   std::string model;
   std::vector<std::string> pairs;
+  bool bootstrap = false;
   std::string output;
   RewardTrainingOptions training;
   ScoringOptions scoring{{.tokens_per_batch = 2048}};
@@ -24,6 +25,8 @@ struct TrainOptions {
                        .help = "A Hugging Face directory: a causal language model, which gets a new reward head, or a reward model.",
                        .required = true});
     visit(self.pairs, {.name = "pairs", .help = "Preference pairs, JSON lines, .gz accepted.", .required = true});
+    visit(self.bootstrap, {.name = "bootstrap",
+                           .help = "Train on as many of the pairs, drawn with replacement by --seed: for the members of an ensemble."});
     visit(self.output, {.name = "output",
                         .help = "The run's folder: the finished model, metrics, checkpoints. It must not exist, but for --resume.",
                         .required = true});

@@ -54,6 +54,7 @@ struct TrainingOptions {
   std::int64_t lora_rank = 0;
   double lora_alpha = 16;
   std::vector<std::string> lora_targets = {"all-linear"};
+  std::int64_t lora_layers = 0;
   bool merge_lora = false;
   std::int64_t eval_steps = 0;
   std::int64_t save_steps = 500;
@@ -106,6 +107,12 @@ struct TrainingOptions {
     visit(self.lora_targets, {.name = "lora-targets",
                               .help = "Linear layers that get adapters, by name (q_proj v_proj ...), or all-linear. [PEFT target_modules]",
                               .needs = "lora-rank"});
+    visit(self.lora_layers,
+          {.name = "lora-layers",
+           .help = "Only the last so many layers get adapters, so that an ensemble of such adapters shares the others' pass; 0: all. [PEFT "
+                   "layers_to_transform]",
+           .min = 0,
+           .needs = "lora-rank"});
     visit(self.merge_lora,
           {.name = "merge-lora", .help = "Write the whole model with the adapters merged, instead of the adapters.", .needs = "lora-rank"});
     visit(self.eval_steps,
@@ -119,7 +126,7 @@ struct TrainingOptions {
   }
 
   LayerRateOptions layer_rates() const { return {freeze_layers, layer_lr_decay}; }
-  LoraOptions lora() const { return {lora_rank, lora_alpha, lora_targets}; }
+  LoraOptions lora() const { return {lora_rank, lora_alpha, lora_targets, lora_layers}; }
 };
 
 // Of reward models, on pairs.

@@ -11,11 +11,11 @@ import pytest
 from completion_server import CompletionServer, Reply, completion
 from families import save_checkpoint
 from programs import BUILD, ROOT, read_rows, run_metarm, write_rows
+from random_streams import draw_with_replacement
 from reference import token_ids
 from scoring import by_transformers
 
 WORDS = "the inn at a river there then nine other three when in heather".split()
-MASK = 2**64 - 1
 
 
 def write_groups(folder, count=30, responses=2, subsets=("calm", "wild", "")):
@@ -32,35 +32,13 @@ def write_groups(folder, count=30, responses=2, subsets=("calm", "wild", "")):
     return [(a, b) for a, b in zip(read_rows(folder / "a.jsonl"), read_rows(folder / "b.jsonl"))]
 
 
-# The random numbers of base/random.h, from its description: FNV-1a, SplitMix64, draws without bias.
-def mix64(x):
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & MASK
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & MASK
-    return x ^ (x >> 31)
-
-
-def stream(seed, purpose, a):
-    name = 0xCBF29CE484222325
-    for byte in purpose.encode():
-        name = (name ^ byte) * 0x100000001B3 & MASK
-    state = 0
-    for part in (seed, name, a, 0):
-        state = mix64((state ^ part) + 0x9E3779B97F4A7C15 & MASK)
-    while True:
-        state = state + 0x9E3779B97F4A7C15 & MASK
-        yield mix64(state)
-
-
 def bootstrap(by_prompt, seed, resamples):
     """{win, tie, lose, net: (value, low, high)} of lists of outcomes."""
     shares = np.array([[outcomes.count(name) / len(outcomes) for name in ("win", "tie", "lose")] for outcomes in by_prompt])
     shares = np.hstack([shares, shares[:, :1] - shares[:, 2:3]])
     means = []
     for i in range(resamples):
-        draws, picked = stream(seed, "bootstrap", i), []
-        while len(picked) < len(shares):
-            if (draw := next(draws)) >= 2**64 % len(shares):
-                picked.append(draw % len(shares))
+        picked = draw_with_replacement(len(shares), seed, "bootstrap", i)
         means.append(shares[picked].mean(0))
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
     return {name: (shares[:, i].mean(), low[i], high[i]) for i, name in enumerate(("win", "tie", "lose", "net"))}

@@ -26,7 +26,7 @@ class SumScorer : public BatchScorer {
  public:
   explicit SumScorer(float version = 0, bool held = false) : version_(version), held_(held) {}
 
-  std::vector<std::vector<float>> score(std::span<const std::vector<TokenIds>> groups) const override {
+  GroupRewards score(std::span<const std::vector<TokenIds>> groups) const override {
     begun_.release();
     if (held_) released_.acquire();
     const std::lock_guard lock(mutex_);
@@ -39,7 +39,7 @@ class SumScorer : public BatchScorer {
         rewards.back().push_back(reward_of(tokens, version_));
       }
     }
-    return rewards;
+    return {rewards};
   }
 
   void wait_until_begun() const { begun_.acquire(); }

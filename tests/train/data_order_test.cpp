@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 namespace metarm {
@@ -19,6 +20,18 @@ TEST(DataOrder, EpochsTakeEachRowOnce) {
     std::iota(all.begin(), all.end(), 0);
     EXPECT_EQ(rows, all);
   }
+}
+
+TEST(DataOrder, RowsDrawnWithReplacementAreThoseOfTheSeed) {
+  const std::vector<std::int64_t> rows = draw_with_replacement(1000, 3);
+  EXPECT_EQ(rows.size(), 1000U);
+  EXPECT_EQ(rows, draw_with_replacement(1000, 3));
+  EXPECT_NE(rows, draw_with_replacement(1000, 4));
+  std::vector<std::int64_t> different = rows;
+  std::ranges::sort(different);
+  EXPECT_TRUE(different.front() >= 0 && different.back() < 1000);
+  different.erase(std::ranges::unique(different).begin(), different.end());
+  EXPECT_NEAR(static_cast<double>(different.size()) / 1000, 1 - 1 / std::exp(1.0), 0.05);
 }
 
 TEST(DataOrder, IsAFunctionOfTheStep) {
