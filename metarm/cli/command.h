@@ -54,6 +54,7 @@ Command augment_command();
 Command convert_command();
 Command dpo_command();
 Command eval_command();
+Command explain_command();
 Command judge_command();
 Command report_command();
 Command rounds_command();

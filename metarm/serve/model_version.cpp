@@ -19,12 +19,6 @@ void check_ids(const TokenIds& ids, std::int64_t vocab_size, const std::string& 
     if (id < 0 || id >= vocab_size) fail_input("{}: expected token ids below {}, got {}", where, vocab_size, id);
 }
 
-// One that says nothing.
-TokenId baseline_token(const OpenRewardModel& opened) {
-  const auto pad = opened.loaded.reward_model.pad_token_id;
-  return static_cast<TokenId>(pad ? *pad : opened.tokenizer->special().eos.value_or(0));
-}
-
 }  // namespace
 
 ModelVersion::ModelVersion(const std::string& directory, const ScoringOptions& scoring, const CommonOptions& common, Log& log,
@@ -63,7 +57,7 @@ std::vector<std::vector<float>> ModelVersion::score(std::span<const std::vector<
 ItemAttribution ModelVersion::attribute(const TokenIds& tokens) const {
   const RewardModel& model = opened_.loaded.reward_model;
   const Attribution found = with_torch_errors([&] {
-    return attribute_reward(model, tokens, baseline_token(opened_),
+    return attribute_reward(model, tokens, baseline_token(model, *opened_.tokenizer),
                             {.tokens_per_batch = std::min(tokens_per_batch_, AttributionOptions().tokens_per_batch)});
   });
   ItemAttribution attribution{{}, map_(found.baseline_reward), found.error()};
