@@ -180,7 +180,7 @@ class Explainer {
     const Json rewards = rewards_json(row, made, pieces);
     json.update(rewards);
     for (const Attribution& attribution : made.attributions) reward_errors_.push_back(attribution.error());
-    if (rewards.contains("difference_attribution")) difference_errors_.push_back(rewards["difference_attribution"]["error"]);
+    if (rewards.contains("difference_attribution")) difference_errors_.push_back(rewards["difference_attribution"]["error"].get<double>());
   }
 
   ExplainSummary finish() {

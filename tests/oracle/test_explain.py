@@ -182,6 +182,18 @@ def test_what_changed_comes_first(tmp_path):
         close(row["change"]["values"][part], later - earlier, 1.0)
 
 
+def test_models_of_two_tokenizers_are_not_compared(tmp_path):
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    other = other_checkpoint(tmp_path, lambda tensors: None)
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    tokenizer["model"]["merges"] = []
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    write_rows(tmp_path / "pairs.jsonl", PAIRS)
+    result = run_metarm("explain", "--model", "rm", "--compare", "other", "--pairs", "pairs.jsonl", "--output", "out.jsonl", cwd=tmp_path, check=False)
+    assert result.returncode == 2 and "pairs.jsonl:1: --compare: expected the same tokens from rm and other" in result.stderr
+    assert not list(tmp_path.glob("out*"))
+
+
 def head_gradient(model, tokenizer, row, weigh):
     sides = [model(torch.tensor([token_ids(tokenizer, row["prompt"], row[side])])).logits[0, 0] for side in ("chosen", "rejected")]
     margin, weight = (row.get("margin", 0.0), row.get("weight", 1.0)) if weigh else (0.0, 1.0)
