@@ -14,6 +14,7 @@ ALLOWED = {
     "objectives": "base",
     "remote": "base data",
     "eval": "base text data model objectives remote",
+    "explain": "base text data model eval",
     "train": "base text data model objectives eval",
     "meta": "base text data model objectives eval train",
     "rl": "base text data model objectives eval train",
@@ -22,7 +23,7 @@ ALLOWED = {
     "http": "base text data",
     "shift": "base data eval",
     "serve": "base text data http shift model eval meta",
-    "cli": "base text data collect remote http report rounds tune model objectives eval train meta rl serve",
+    "cli": "base text data collect remote http report rounds tune model objectives eval explain train meta rl serve",
 }
 WITHOUT_TORCH = {"base", "text", "data", "collect", "remote", "http", "report", "rounds", "tune", "shift"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)

@@ -55,6 +55,7 @@ Command convert_command();
 Command dpo_command();
 Command ensemble_command();
 Command eval_command();
+Command explain_command();
 Command judge_command();
 Command merge_command();
 Command report_command();

@@ -33,9 +33,9 @@ void print_out(const std::string& text) {
 }
 
 std::vector<Command> list_commands() {
-  return {train_command(),  align_command(),   sft_command(),   dpo_command(),    ppo_command(),    sample_command(),
-          score_command(),  augment_command(), eval_command(),  judge_command(),  merge_command(),  ensemble_command(),
-          rounds_command(), tune_command(),    serve_command(), report_command(), convert_command()};
+  return {train_command(),    align_command(),   sft_command(),  dpo_command(),     ppo_command(),    sample_command(),
+          score_command(),    augment_command(), eval_command(), explain_command(), judge_command(),  merge_command(),
+          ensemble_command(), rounds_command(),  tune_command(), serve_command(),   report_command(), convert_command()};
 }
 
 namespace {

@@ -27,13 +27,14 @@ void run_report(const ReportCommandOptions& options, const Parsed&, Log& log) {
     print_out(Json{{"runs", summary.runs},
                    {"rounds", summary.rounds},
                    {"tunings", summary.tunings},
+                   {"explanations", summary.explanations},
                    {"response_groups", summary.response_groups},
                    {"bytes", summary.bytes},
                    {"output", options.report.output}}
                   .dump());
   else
-    log.result(fmt::format("a page of {} runs, {} rounds and {} tunings, {:.1f} MB: {}", summary.runs, summary.rounds, summary.tunings,
-                           static_cast<double>(summary.bytes) / 1e6, options.report.output));
+    log.result(fmt::format("a page of {} runs, {} rounds, {} tunings and {} explanations, {:.1f} MB: {}", summary.runs, summary.rounds,
+                           summary.tunings, summary.explanations, static_cast<double>(summary.bytes) / 1e6, options.report.output));
 }
 
 Command flags_command() {

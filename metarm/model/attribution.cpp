@@ -16,8 +16,6 @@ namespace metarm {
 
 namespace {
 
-constexpr std::int64_t kFirstPoints = 8;
-
 // Legendre's polynomial of degree n at x, and its derivative.
 std::pair<double, double> legendre(std::int64_t n, double x) {
   double before = 1, value = x;
@@ -128,6 +126,10 @@ double Attribution::error() const {
   return std::abs(sum() - difference) / std::max(std::abs(difference), 1e-12);
 }
 
+TokenId baseline_token(const RewardModel& reward_model, const Tokenizer& tokenizer) {
+  return static_cast<TokenId>(reward_model.pad_token_id ? *reward_model.pad_token_id : tokenizer.special().eos.value_or(0));
+}
+
 Attribution attribute_reward(const RewardModel& reward_model, const TokenIds& tokens, TokenId baseline, const AttributionOptions& options) {
   const EmbeddedSequence sequence(reward_model, tokens, baseline, options.tokens_per_batch);
   const std::vector<double> ends = sequence.pass({0, 1}, false).rewards;
@@ -136,7 +138,7 @@ Attribution attribute_reward(const RewardModel& reward_model, const TokenIds& to
     attribution.values = products(sequence.pass({1}, true).gradients[0], sequence.difference());
     return attribution;
   }
-  for (std::int64_t points = kFirstPoints;; points *= 2) {
+  for (std::int64_t points = options.first_points;; points *= 2) {
     attribution.points = std::min(points, options.max_points);
     attribution.values = integrate(sequence, attribution.points);
     if (attribution.error() <= options.tolerance || attribution.points >= options.max_points) return attribution;

@@ -19,7 +19,8 @@ namespace metarm {
 struct AttributionOptions {
   bool integrated = true;                // false: gradient x input
   double tolerance = 0.02;               // of |error| / |reward - baseline reward|
-  std::int64_t max_points = 256;         // of the integral, at most
+  std::int64_t first_points = 8;         // of the integral, at first
+  std::int64_t max_points = 256;         // at most
   std::int64_t tokens_per_batch = 2048;  // of a forward and backward pass
 };
 
@@ -31,6 +32,9 @@ struct Attribution {
   double sum() const;
   double error() const;  // |sum - (reward - baseline_reward)| / |reward - baseline_reward|
 };
+
+// The token that says nothing: the one that pads, else the one that ends a text.
+TokenId baseline_token(const RewardModel& reward_model, const Tokenizer& tokenizer);
 
 // Of the sequence's reward, in the compute type: in bfloat16 the error says how far the values can be trusted. `baseline`: the token that
 // says nothing.

@@ -1,5 +1,5 @@
 // A forward pass in parts, for reward models whose first layers are the same (model/scorer.h): embed_batch, run_layer_range over all layers
-// and head_rewards, one after the other, are batch_rewards of model/transformer.h.
+// and head_rewards (model/transformer.h), one after the other, are batch_rewards.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -21,7 +21,5 @@ at::Tensor embed_batch(const Model& model, const Batch& batch);
 // computed alone.
 at::Tensor run_layer_range(const Model& model, const Batch& batch, const LayerRange& range, const at::Tensor& hidden_ND,
                            const std::vector<std::int64_t>& rows = {});
-// Rewards, float32 [B], of B tokens' hidden states after the last layer, before the final norm.
-at::Tensor head_rewards(const Model& model, const at::Tensor& hidden_BD);
 
 }  // namespace metarm

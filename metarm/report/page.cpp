@@ -10,12 +10,15 @@ namespace metarm {
 namespace {
 
 // In this order they are one script; main.js, which begins, is the last.
-constexpr const char* kScripts[] = {"format.js",   "figures.js", "chart.js",   "overview.js", "rounds.js",
-                                    "training.js", "tuning.js",  "samples.js", "settings.js", "main.js"};
+constexpr const char* kScripts[] = {"format.js", "figures.js", "chart.js",           "overview.js",     "rounds.js",   "training.js",
+                                    "tuning.js", "samples.js", "explanation_map.js", "explanations.js", "settings.js", "main.js"};
 
 std::string comment(std::string_view text) { return fmt::format("/*\n{}\n*/\n", text); }
 
-std::string style() { return fmt::format("{}\n{}\n{}", page_file("uPlot.min.css"), page_file("style.css"), page_file("parts.css")); }
+std::string style() {
+  return fmt::format("{}\n{}\n{}\n{}", page_file("uPlot.min.css"), page_file("style.css"), page_file("parts.css"),
+                     page_file("explanations.css"));
+}
 
 std::string library() { return comment(page_file("LICENSE")) + std::string(page_file("uPlot.iife.min.js")); }
 

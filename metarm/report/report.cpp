@@ -9,6 +9,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
+#include "metarm/report/explanation_file.h"
 #include "metarm/report/page.h"
 #include "metarm/report/rounds_directory.h"
 #include "metarm/report/training_run.h"
@@ -26,10 +27,13 @@ void check_runs(const std::vector<std::string>& folders) {
   std::set<fs::path> seen;
   for (const std::string& folder : folders) {
     const bool exists = fs::is_directory(folder);
-    if (!exists || !(is_training_run(folder) || is_rounds_directory(folder) || is_tuning_directory(folder)))
-      fail_input("{}: expected a run directory, with metrics.jsonl, a round-1 or a tuning.json, got {}", folder,
+    const bool shown =
+        exists ? is_training_run(folder) || is_rounds_directory(folder) || is_tuning_directory(folder) : is_explanation_file(folder);
+    if (!shown)
+      fail_input("{}: expected a run directory, with metrics.jsonl, a round-1 or a tuning.json, or a file of `metarm explain`, got {}",
+                 folder,
                  exists               ? "a folder without"
-                 : fs::exists(folder) ? "a file"
+                 : fs::exists(folder) ? "another file"
                                       : "no such folder");
     if (!seen.insert(fs::canonical(folder)).second) fail_input("{}: expected each run directory once, got it twice", folder);
   }
@@ -55,8 +59,12 @@ ReportSummary write_report(const ReportOptions& options) {
   const std::vector<std::string> names = name_runs(options.runs);
   const auto count_rounds = std::ranges::count_if(options.runs, is_rounds_directory);
   ReportSummary summary;
-  Json runs = Json::array(), rounds = Json::array(), tunings = Json::array();
+  Json runs = Json::array(), rounds = Json::array(), tunings = Json::array(), explanations = Json::array();
   for (std::size_t i = 0; i < names.size(); ++i) {
+    if (!fs::is_directory(options.runs[i])) {
+      explanations.push_back(read_explanation_file(options.runs[i], names[i], options.samples));
+      continue;
+    }
     if (is_tuning_directory(options.runs[i])) {
       tunings.push_back(read_tuning_directory(options.runs[i], names[i]));
       continue;
@@ -77,7 +85,8 @@ ReportSummary write_report(const ReportOptions& options) {
   }
   summary.runs = static_cast<std::int64_t>(runs.size());
   summary.tunings = static_cast<std::int64_t>(tunings.size());
-  const std::string page = make_page({{"runs", runs}, {"rounds", rounds}, {"tunings", tunings}});
+  summary.explanations = static_cast<std::int64_t>(explanations.size());
+  const std::string page = make_page({{"runs", runs}, {"rounds", rounds}, {"tunings", tunings}, {"explanations", explanations}});
   write_file(options.output, page);
   summary.bytes = static_cast<std::int64_t>(page.size());
   return summary;

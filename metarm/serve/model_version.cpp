@@ -19,12 +19,6 @@ void check_ids(const TokenIds& ids, std::int64_t vocab_size, const std::string& 
     if (id < 0 || id >= vocab_size) fail_input("{}: expected token ids below {}, got {}", where, vocab_size, id);
 }
 
-// One that says nothing.
-TokenId baseline_token(const RewardModel& model, const Tokenizer& tokenizer) {
-  const auto pad = model.pad_token_id;
-  return static_cast<TokenId>(pad ? *pad : tokenizer.special().eos.value_or(0));
-}
-
 }  // namespace
 
 ModelVersion::ModelVersion(const std::string& directory, const ScoringOptions& scoring, const CommonOptions& common, Log& log,

@@ -1,0 +1,91 @@
+// What `metarm explain` is asked.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "metarm/explain/influence.h"
+#include "metarm/model/common_options.h"
+
+namespace metarm {
+
+enum class AttributionMethod { integrated, gradient_x_input, none };
+template <>
+struct EnumNames<AttributionMethod> {
+  static constexpr std::pair<AttributionMethod, const char*> values[] = {{AttributionMethod::integrated, "integrated"},
+                                                                         {AttributionMethod::gradient_x_input, "gradient-x-input"},
+                                                                         {AttributionMethod::none, "none"}};
+};
+template <>
+struct EnumNames<InfluenceMeasure> {
+  static constexpr std::pair<InfluenceMeasure, const char*> values[] = {{InfluenceMeasure::cosine, "cosine"},
+                                                                        {InfluenceMeasure::dot, "dot"}};
+};
+
+struct ExplainOptions {
+  std::string model;
+  std::vector<std::string> pairs;
+  std::vector<std::string> responses;
+  std::string output;
+  std::int64_t limit = 0;
+  AttributionMethod attribution = AttributionMethod::integrated;
+  double tolerance = 0.02;
+  std::int64_t points = 0;
+  std::string compare;
+  bool influence = false;
+  std::vector<std::string> train_pairs;
+  InfluenceMeasure influence_by = InfluenceMeasure::cosine;
+  std::int64_t top = 5;
+  bool map = false;
+  ScoringOptions scoring;
+  CommonOptions common;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.model, {.name = "model", .help = "Reward model: a Hugging Face directory or a PEFT adapter's.", .required = true});
+    visit(self.pairs,
+          {.name = "pairs", .help = "Preference pairs whose rewards and reward differences are explained, JSON lines, .gz accepted."});
+    visit(self.responses, {.name = "responses", .help = "Response groups whose rewards are explained."});
+    visit(self.output, {.name = "output", .help = "Where the rows with their explanations go, one a pair or group.", .required = true});
+    visit(self.limit, {.name = "limit",
+                       .help = "Rows explained at most, of pairs and of groups: the first; with --compare those that changed most, of both "
+                               "together. 0: all.",
+                       .min = 0});
+    visit(
+        self.attribution,
+        {.name = "attribution",
+         .help = "How a reward is divided among its tokens: integrated gradients (arXiv 1703.01365), the gradient times the input, or not "
+                 "at all."});
+    visit(self.tolerance,
+          {.name = "tolerance",
+           .help = "The integral's points are doubled until the values add up to the reward, and to the reward difference, but "
+                   "for this share.",
+           .min = 1e-6,
+           .max = 1});
+    visit(self.points,
+          {.name = "points", .help = "Points of the integral; 0: from 8 up to 256, as --tolerance needs.", .min = 0, .max = 4096});
+    visit(self.compare,
+          {.name = "compare",
+           .help = "Another reward model with the same tokenizer, such as --model aligned: what changed from --model to it, per "
+                   "row and token; the rows that changed most first."});
+    visit(self.influence,
+          {.name = "influence",
+           .help = "Which --train-pairs pull each pair's reward difference up or down, by the gradients of the reward head.",
+           .needs = "train-pairs"});
+    visit(self.train_pairs, {.name = "train-pairs", .help = "Pairs that --model was trained on.", .needs = "influence"});
+    visit(self.influence_by, {.name = "influence-by",
+                              .help = "What training pairs are ordered by: the cosine of the two gradients, or their product.",
+                              .needs = "influence"});
+    visit(self.top, {.name = "top", .help = "Training pairs named for each pair, each way.", .min = 1, .needs = "influence"});
+    visit(self.map,
+          {.name = "map",
+           .help = "Place each response in the plane of the two principal components of the hidden states that the reward is read "
+                   "from."});
+    ScoringOptions::fields(self.scoring, visit);
+    CommonOptions::fields(self.common, visit);
+  }
+};
+
+}  // namespace metarm
