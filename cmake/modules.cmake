@@ -8,7 +8,7 @@ function(metarm_settings target)
   target_compile_options(${target} PRIVATE ${METARM_WARNINGS})
   if(METARM_SANITIZE)
     # GCC 12 warns of overlapping copies in its own string where there are none, once sanitizers change what it inlines.
-    target_compile_options(${target} PUBLIC -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1
+    target_compile_options(${target} PUBLIC -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g1 -O0
                            $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
     target_link_options(${target} PUBLIC -fsanitize=address,undefined)
   endif()

@@ -7,7 +7,10 @@ source tools/model.sh
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 name=${1:-}
-[ "$name" = gold ] || fail "experiment: expected gold, got ${name:-nothing}"
+case $name in
+  gold | shift) ;;
+  *) fail "experiment: expected gold or shift, got ${name:-nothing}" ;;
+esac
 shift
 case " $* " in
   *" -h "* | *" --help "*) ;;

@@ -12,8 +12,8 @@
 #include "metarm/collect/corrupted_pairs.h"
 #include "metarm/collect/cross_prompt.h"
 #include "metarm/collect/judgements.h"
-#include "metarm/collect/response_part.h"
 #include "metarm/collect/temperature.h"
+#include "metarm/data/response_part.h"
 
 namespace metarm {
 

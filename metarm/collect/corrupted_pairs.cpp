@@ -7,7 +7,7 @@
 #include "metarm/base/random.h"
 #include "metarm/collect/corruption.h"
 #include "metarm/collect/name_swap.h"
-#include "metarm/collect/response_part.h"
+#include "metarm/data/response_part.h"
 
 namespace metarm {
 

@@ -6,7 +6,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/random.h"
-#include "metarm/collect/response_part.h"
+#include "metarm/data/response_part.h"
 
 namespace metarm {
 

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "metarm/base/error.h"
-#include "metarm/collect/response_part.h"
-#include "metarm/collect/shingles.h"
+#include "metarm/data/near_duplicates.h"
+#include "metarm/data/response_part.h"
 
 namespace metarm {
 
@@ -105,11 +105,11 @@ class GroupReader {
     ScoredGroup kept{all.group, std::vector<std::vector<double>>(all.rewards.size()), {}};
     kept.group.responses.clear();
     kept.group.rewards.clear();
-    std::vector<std::vector<std::uint64_t>> shingles;  // of those kept
+    NearDuplicates near_duplicates(files_.max_overlap, files_.shingle_words);
     for (std::size_t i = 0; i < all.group.responses.size(); ++i) {
       if (!is_scored(all, i)) {
         ++read_.not_scored;
-      } else if (is_near_duplicate(all.group, i, shingles)) {
+      } else if (near_duplicates.is_one(all.group.prompt, all.group.responses[i])) {
         ++read_.near_duplicates;
       } else {
         kept.group.responses.push_back(all.group.responses[i]);
@@ -124,16 +124,6 @@ class GroupReader {
     for (const std::vector<double>& rewards : group.rewards)
       if (!std::isfinite(rewards[response])) return false;
     return true;
-  }
-
-  // Adds the response's shingles where it is none.
-  bool is_near_duplicate(const ResponseGroup& group, std::size_t response, std::vector<std::vector<std::uint64_t>>& before) const {
-    if (files_.max_overlap == 0) return false;
-    std::vector<std::uint64_t> own = list_shingles(response_text(group.prompt, group.responses[response]), files_.shingle_words);
-    for (const std::vector<std::uint64_t>& other : before)
-      if (resemblance(own, other) > files_.max_overlap) return true;
-    before.push_back(std::move(own));
-    return false;
   }
 
   const ScoredGroupFiles& files_;

@@ -59,7 +59,7 @@ struct AlignOptions {
   BalanceBy balance_by = BalanceBy::none;
   double recency_half_life = 0;
   double hard_groups = 1;
-  double near_duplicates = 1;
+  double max_overlap = 0;
   double meta_adapt = 0;
   double joint_weight = 0.1;
   std::string policy, reference_policy;
@@ -108,12 +108,13 @@ struct AlignOptions {
                              .min = 0.001,
                              .max = 1,
                              .needs = "responses"});
-    visit(self.near_duplicates, {.name = "near-duplicates",
-                                 .help = "Leave out responses that share more than this part of their token trigrams with another one of "
-                                         "their group; 1: none.",
-                                 .min = 0,
-                                 .max = 1,
-                                 .needs = "responses"});
+    visit(self.max_overlap,
+          {.name = "max-overlap",
+           .help = "A response whose shingles of three words overlap more with one before it in its group is left out; 0: "
+                   "none is.",
+           .min = 0,
+           .max = 1,
+           .needs = "responses"});
     visit(self.meta_adapt, {.name = "meta-adapt",
                             .help = "How fast each mode's meta learning rate follows the agreement of the two gradients: times exp(-this * "
                                     "meta_cosine) after each of its steps, up to 10 times --meta-lr or a tenth of it; 0: it stays.",

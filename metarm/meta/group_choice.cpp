@@ -1,54 +1,30 @@
 #include "metarm/meta/group_choice.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
-#include <set>
 #include <utility>
+
+#include "metarm/data/near_duplicates.h"
 
 namespace metarm {
 
 namespace {
 
-using Trigram = std::array<TokenId, 3>;
+constexpr std::int64_t kShingleWords = 3;
 
-std::size_t common_prefix(std::span<const TokenIds> sequences) {
-  std::size_t length = sequences.front().size();
-  for (const TokenIds& other : sequences.subspan(1))
-    length = std::min(length, static_cast<std::size_t>(std::ranges::mismatch(sequences.front(), other).in1 - sequences.front().begin()));
-  return length;
-}
-
-// Of a text shorter than three tokens, one that is filled up.
-std::set<Trigram> trigrams_of(std::span<const TokenId> tokens) {
-  std::set<Trigram> found;
-  if (tokens.size() < 3) {
-    Trigram whole = {-1, -1, -1};
-    std::ranges::copy(tokens, whole.begin());
-    return {whole};
-  }
-  for (std::size_t i = 0; i + 3 <= tokens.size(); ++i) found.insert({tokens[i], tokens[i + 1], tokens[i + 2]});
-  return found;
-}
-
-double similarity(const std::set<Trigram>& a, const std::set<Trigram>& b) {
-  std::size_t both = 0;
-  for (const Trigram& trigram : a) both += b.count(trigram);
-  return static_cast<double>(both) / static_cast<double>(a.size() + b.size() - both);
-}
-
-std::int64_t drop_from(EncodedGroup& group, double share) {
-  const std::size_t prefix = common_prefix(group.responses), before = group.responses.size();
-  std::vector<std::set<Trigram>> kept_trigrams;
-  EncodedGroup kept{{}, group.row, {}};
-  for (std::size_t i = 0; i < before; ++i) {
-    std::set<Trigram> trigrams = trigrams_of(std::span(group.responses[i]).subspan(prefix));
-    if (std::ranges::any_of(kept_trigrams, [&](const std::set<Trigram>& other) { return similarity(trigrams, other) > share; })) continue;
-    kept_trigrams.push_back(std::move(trigrams));
+// A row's rewards stay with their responses.
+std::int64_t drop_from(ResponseGroup& group, double max_overlap) {
+  NearDuplicates near_duplicates(max_overlap, kShingleWords);
+  ResponseGroup kept = group;
+  kept.responses.clear();
+  kept.rewards.clear();
+  for (std::size_t i = 0; i < group.responses.size(); ++i) {
+    if (near_duplicates.is_one(group.prompt, group.responses[i])) continue;
     kept.responses.push_back(std::move(group.responses[i]));
-    if (!group.places.empty()) kept.places.push_back(group.places[i]);
+    if (!group.rewards.empty()) kept.rewards.push_back(group.rewards[i]);
   }
+  const std::size_t before = group.responses.size();
   group = std::move(kept);
   return static_cast<std::int64_t>(before - group.responses.size());
 }
@@ -62,10 +38,10 @@ double mean_difference(std::span<const float> rewards) {
 
 }  // namespace
 
-std::int64_t drop_near_duplicates(std::vector<EncodedGroup>& groups, double share) {
+std::int64_t drop_near_duplicates(std::vector<ResponseGroup>& groups, double max_overlap) {
   std::int64_t dropped = 0;
-  for (EncodedGroup& group : groups) dropped += drop_from(group, share);
-  std::erase_if(groups, [](const EncodedGroup& group) { return group.responses.size() < 2; });
+  for (ResponseGroup& group : groups) dropped += drop_from(group, max_overlap);
+  std::erase_if(groups, [](const ResponseGroup& group) { return group.responses.size() < 2; });
   return dropped;
 }
 

@@ -47,16 +47,16 @@ std::string count_modes(const std::vector<std::string>& modes) {
 }  // namespace
 
 ShiftedGroups load_shifted_groups(const AlignOptions& options, const TrainingSetup& setup, Log& log) {
-  const Rows<ResponseGroup> rows = read_response_groups(options.responses, options.scoring.bad_rows(), 2);
+  Rows<ResponseGroup> rows = read_response_groups(options.responses, options.scoring.bad_rows(), 2);
   log_skipped(rows.report, log);
+  const std::size_t given = rows.rows.size();
+  if (const std::int64_t dropped = drop_near_duplicates(rows.rows, options.max_overlap); dropped > 0)
+    log.info(fmt::format("{} responses left out: nearly the same as another one of their group", dropped));
   Encoder encoder = setup.encoder(options.scoring.max_length);
   ShiftedGroups shifted{encoder.groups(rows.rows), {}, {}};
   for (const std::string& note : encoder.report().notes()) log.info(note);
-  if (options.near_duplicates < 1)
-    if (const std::int64_t dropped = drop_near_duplicates(shifted.groups, options.near_duplicates); dropped > 0)
-      log.info(fmt::format("{} responses left out: nearly the same as another one of their group", dropped));
   if (shifted.groups.empty())
-    fail_input("--responses: expected groups that fit in --max-length {}, got none of {}", options.scoring.max_length, rows.rows.size());
+    fail_input("--responses: expected groups that fit in --max-length {}, got none of {}", options.scoring.max_length, given);
 
   std::vector<std::int64_t> rounds;
   for (const EncodedGroup& group : shifted.groups) {

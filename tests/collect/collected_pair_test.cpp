@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "metarm/collect/response_part.h"
+#include "metarm/data/response_part.h"
 
 namespace metarm {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "metarm/collect/name_swap.h"
 #include "metarm/collect/passages.h"
-#include "metarm/collect/shingles.h"
+#include "metarm/data/shingles.h"
 
 namespace metarm {
 namespace {

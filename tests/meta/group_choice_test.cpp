@@ -6,22 +6,30 @@
 namespace metarm {
 namespace {
 
+ResponseGroup group_of(std::vector<Content> responses, std::vector<double> rewards) {
+  ResponseGroup group;
+  group.prompt = "why?";
+  group.responses = std::move(responses);
+  group.rewards = std::move(rewards);
+  return group;
+}
+
 TEST(GroupChoice, NearDuplicatesGo) {
-  // After the common prompt 1 2: trigrams 345 456 567 678; with 9 at the end 345 456 567 679: 3 of 5 in common; and another text.
-  std::vector<EncodedGroup> groups = {{{{1, 2, 3, 4, 5, 6, 7, 8}, {1, 2, 3, 4, 5, 6, 7, 9}, {1, 2, 9, 8, 7, 6}}, 0, {0, 1, 2}}};
-  groups[0].responses[0] = {1, 2, 3, 4, 5, 6, 7, 8};
-  std::vector<EncodedGroup> all = groups;
-  EXPECT_EQ(drop_near_duplicates(all, 0.6), 0);
-  EXPECT_EQ(drop_near_duplicates(groups, 0.59), 1);
-  EXPECT_EQ(groups[0].responses, (std::vector<TokenIds>{{1, 2, 3, 4, 5, 6, 7, 8}, {1, 2, 9, 8, 7, 6}}));
-  EXPECT_EQ(groups[0].places, (std::vector<std::int64_t>{0, 2}));
+  // abc bcd cde | abc bcd cdx: 2 of 4 in both.
+  const std::vector<ResponseGroup> given = {group_of({"a b c d e", "a b c d x", "something else entirely"}, {1, 2, 3})};
+  std::vector<ResponseGroup> groups = given;
+  EXPECT_EQ(drop_near_duplicates(groups, 0.5), 0);
+  EXPECT_EQ(drop_near_duplicates(groups, 0), 0);
+  EXPECT_EQ(drop_near_duplicates(groups, 0.49), 1);
+  EXPECT_EQ(groups[0].responses, (std::vector<Content>{"a b c d e", "something else entirely"}));
+  EXPECT_EQ(groups[0].rewards, (std::vector<double>{1, 3}));
 }
 
 TEST(GroupChoice, AGroupOfOneTextGoes) {
-  std::vector<EncodedGroup> groups = {{{{1, 2, 3}, {1, 2, 3}}, 0, {0, 1}}, {{{1, 5}, {1, 6}}, 1, {0, 1}}};
+  std::vector<ResponseGroup> groups = {group_of({"a b", "A  b"}, {}), group_of({"a b", "c d"}, {})};
   EXPECT_EQ(drop_near_duplicates(groups, 0.9), 1);
   ASSERT_EQ(groups.size(), 1U);
-  EXPECT_EQ(groups[0].row, 1);
+  EXPECT_EQ(groups[0].responses[1], Content("c d"));
 }
 
 TEST(GroupChoice, TheHardestOfEachModeAreKept) {

@@ -1,4 +1,4 @@
-#include "metarm/collect/shingles.h"
+#include "metarm/data/shingles.h"
 
 #include <algorithm>
 #include <string>

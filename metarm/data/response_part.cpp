@@ -1,4 +1,4 @@
-#include "metarm/collect/response_part.h"
+#include "metarm/data/response_part.h"
 
 #include <algorithm>
 

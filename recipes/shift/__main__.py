@@ -1,0 +1,3 @@
+from shift.study import main
+
+main()

@@ -1,0 +1,40 @@
+"""What the comparison of the toolbox's parts has in it. docs/experiments.md says why."""
+
+SEEDS = (1, 2, 3, 4, 5)
+MEMBERS = 5  # of an ensemble
+
+# name -> options of `metarm train` beside those of recipes/gold's proxies
+TRAININGS = {
+    "dropout 0.1": {"dropout": 0.1},
+    "weight decay 0.1": {"weight_decay": 0.1},
+    "label smoothing 0.1": {"label_smoothing": 0.1},
+    "centering 0.01": {"center_rewards_coefficient": 0.01},
+    "pull to the start 1000": {"l2_sp": 1000},
+    "3 of 6 layers frozen": {"freeze_layers": 3},
+    "layer rates 0.7": {"layer_lr_decay": 0.7},
+    "language-model loss 0.01": {"lm_loss_weight": 0.01},
+    "language-model loss 0.1": {"lm_loss_weight": 0.1},
+    "LoRA of rank 16": {"lora_rank": 16, "lr": 5e-4, "merge_lora": True},
+}
+# name -> options of `metarm augment`, whose rows are learned instead; `groups`: with those of the shifted responses that the plain model is sure of
+AUGMENTATIONS = {
+    "other prompts' responses": {"cross_chosen_share": 0.25, "cross_rejected_share": 0.25, "cross_neutral_share": 0.17},
+    "corruptions": {"truncate_share": 0.25, "repeat_share": 0.25, "shuffle_share": 0.25, "swap_share": 0.25},
+    "balanced lengths": {"balance_lengths": "weight"},
+    "pseudo-labels": {"groups": True, "min_confidence": 0.7},
+}
+# name -> options of `metarm ensemble` for the members
+ENSEMBLES = {
+    "ensemble of 5, mean": {"aggregate": "mean"},
+    "ensemble of 5, worst": {"aggregate": "min"},
+    "ensemble of 5, mean - 0.5 variance": {"aggregate": "uncertainty", "uncertainty_weight": 0.5},
+}
+MERGED, DISTILLED = "weights of 5 averaged", "distilled from 5"
+# name -> options of `metarm align` for one round from the plain model
+ALIGNMENTS = {
+    "none": {"method": "none"},
+    "MetaRM 0.1": {"meta_lr": 0.1},
+    "MetaRM 0.1, hard half": {"meta_lr": 0.1, "hard_groups": 0.5},
+    "MetaRM 0.1, near-duplicates out": {"meta_lr": 0.1, "max_overlap": 0.5},
+    "MetaRM 0.1, adapted": {"meta_lr": 0.1, "meta_adapt": 1.0},
+}

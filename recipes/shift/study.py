@@ -1,0 +1,60 @@
+"""All parts of the toolbox on the same data, in one table. `./run experiment shift --help`."""
+
+import argparse
+import json
+from pathlib import Path
+
+from gold import tables
+from gold.material import prepare
+from gold.study import LABELS, ROOT, merge
+from gold.work import OutOfTime, Work
+from shift import parts
+from shift import settings as S
+
+FIGURES = Path(__file__).parent / "figures.jsonl"
+SHOWN = [("accuracy_pairs", "accuracy, pairs"), ("calibration_error", "calibration error"), ("test.accuracy_policy", "accuracy, shifted"), ("elsewhere.accuracy_policy", "accuracy elsewhere"),
+         ("test.gold_best_of_64", "gold, best of 64"), ("seconds", "seconds")]
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="./run experiment shift", description="What does each part of the toolbox do for a small reward model, on its pairs, on shifted responses, elsewhere?")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="HH-RLHF harmless pairs: train.jsonl.gz and validation.jsonl.gz")
+    parser.add_argument("--work", type=Path, default=ROOT / ".cache/experiments/gold", metavar="DIR", help="models and responses, those of the experiment `gold`; a later call goes on from there")
+    parser.add_argument("--minutes", type=float, metavar="M", help="begin no step after this long; the next call goes on")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(S.SEEDS), metavar="N", help="default 1 2 3 4 5")
+    parser.add_argument("--model", type=Path, default=ROOT / ".cache/smollm2/SmolLM2-135M-Instruct", metavar="DIR", help="the language model")
+    parser.add_argument("--metarm", type=Path, default=ROOT / "build/metarm", metavar="PROGRAM")
+    parser.add_argument("--figures", type=Path, default=FIGURES, metavar="FILE", help="where the figures of finished parts go, beside those that it holds")
+    parser.add_argument("--labels", type=Path, default=LABELS, metavar="DIR", help="responses with gold rewards, as the experiment `gold` leaves them")
+    return parser.parse_args()
+
+
+def run(work, options):
+    """Returns pool -> file of response groups with gold rewards."""
+    labelled = prepare(work, options.model, options.data, ROOT / "data/starter", options.labels)
+    for seed in options.seeds:
+        parts.Seed(work, seed, labelled).run_all()
+
+
+def collect(work, seeds):
+    labelled = {pool: work.path(f"pools/{pool}.gold.jsonl") for pool in ("pairs", "train", "test", "elsewhere")}
+    seconds = work.seconds()
+    found = [parts.measure(work, seed, name, labelled, seconds) for name in parts.all_names() for seed in seeds]
+    return [row for row in found if row]
+
+
+def main():
+    options = parse_arguments()
+    work = Work(options.work, options.metarm, options.minutes)
+    try:
+        run(work, options)
+    except OutOfTime as next_step:
+        print(f"the time of this part is over before {next_step}; call again to go on")
+    rows = merge(tables.read_figures(options.figures), collect(work, S.SEEDS))
+    options.figures.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    print(tables.table(rows, SHOWN, 0, against=parts.PLAIN))
+    print(f"\nfigures: {options.figures}")
+
+
+if __name__ == "__main__":
+    main()
