@@ -237,8 +237,8 @@ Json to_json(const ExplainSummary& summary) {
 
 std::string to_text(const ExplainSummary& summary) {
   std::string text = fmt::format("explained {} pairs and {} response groups in {:.1f} s", summary.pairs, summary.groups, summary.seconds);
-  if (summary.reward_errors.count > 0) text += "\n" + error_text(summary.reward_errors, "rewards");
-  if (summary.difference_errors.count > 0) text += "\n" + error_text(summary.difference_errors, "reward differences");
+  if (summary.reward_errors.count > 0) text += fmt::format("\n{}", error_text(summary.reward_errors, "rewards"));
+  if (summary.difference_errors.count > 0) text += fmt::format("\n{}", error_text(summary.difference_errors, "reward differences"));
   if (summary.change)
     text += fmt::format("\n{} of {} orders turned round; reward differences changed by {:.3f} deviations, on average over rows",
                         summary.change->flips, summary.change->differences, summary.change->mean);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <set>
 #include <vector>
@@ -22,9 +23,16 @@ struct Flaw {
 };
 using MaybeFlaw = std::optional<Flaw>;
 
+// JSON Schema's: 3.0 is one, too. Beyond 2^53 a float says no number exactly.
+bool is_whole_number(const Json& value) {
+  if (!value.is_number_float()) return value.is_number_integer();
+  const double number = value.get<double>();
+  return std::trunc(number) == number && std::abs(number) <= 9007199254740992.0;
+}
+
 bool has_type(const Json& value, std::string_view type) {
   if (type == "string") return value.is_string();
-  if (type == "integer") return value.is_number_integer();
+  if (type == "integer") return is_whole_number(value);
   if (type == "number") return value.is_number();
   if (type == "boolean") return value.is_boolean();
   if (type == "array") return value.is_array();

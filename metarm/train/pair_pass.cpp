@@ -33,20 +33,24 @@ at::Tensor chosen_means(const at::Tensor& value_S, const ResponseTokens& tokens)
 
 }  // namespace
 
-PairPass run_pairs(const RewardModel& reward_model, std::span<const TokenTree> pairs, bool lm_loss, const ForwardOptions& options) {
+PairPass run_pairs(const RewardModel& reward_model, std::span<const TokenTree> pairs, const PairPassOptions& wanted,
+                   const ForwardOptions& options) {
+  const Model& model = reward_model.model;
   const Batch batch = make_batch(pairs);
-  std::vector<std::int64_t> wanted = pooled_tokens(batch, reward_model.pooling, reward_model.pad_token_id);
-  const auto rows = static_cast<std::int64_t>(wanted.size());
-  const ResponseTokens tokens = lm_loss ? list_chosen_tokens(batch, pairs) : ResponseTokens{};
-  wanted.insert(wanted.end(), tokens.predictors.begin(), tokens.predictors.end());
+  std::vector<std::int64_t> places = pooled_tokens(batch, reward_model.pooling, reward_model.pad_token_id);
+  const auto rows = static_cast<std::int64_t>(places.size());
+  const ResponseTokens tokens = wanted.lm_loss ? list_chosen_tokens(batch, pairs) : ResponseTokens{};
+  places.insert(places.end(), tokens.predictors.begin(), tokens.predictors.end());
 
-  const at::Tensor hidden = run_batch(reward_model.model, batch, options, wanted);
-  const at::Tensor reward_B2 = head_rewards(reward_model.model, hidden.slice(0, 0, rows)).view({-1, 2});
-  PairPass pass{reward_B2.select(1, 0), reward_B2.select(1, 1), {}};
-  if (lm_loss) {
-    const TokenLogProbs of_tokens = head_log_probs(reward_model.model, hidden.slice(0, rows), tokens.targets, 1);
-    pass.lm_loss_B = -chosen_means(of_tokens.log_prob_S, tokens);
+  const at::Tensor hidden = run_batch(model, batch, options, places), pooled = hidden.slice(0, 0, rows);
+  PairPass pass;
+  if (wanted.features) {
+    pass.feature_BD = final_norm(model, pooled).to(at::kFloat);
+  } else {
+    const at::Tensor reward_B2 = head_rewards(model, pooled).view({-1, 2});
+    pass.chosen_B = reward_B2.select(1, 0), pass.rejected_B = reward_B2.select(1, 1);
   }
+  if (wanted.lm_loss) pass.lm_loss_B = -chosen_means(head_log_probs(model, hidden.slice(0, rows), tokens.targets, 1).log_prob_S, tokens);
   return pass;
 }
 

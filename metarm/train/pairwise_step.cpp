@@ -7,9 +7,7 @@
 #include <vector>
 
 #include "metarm/base/random.h"
-#include "metarm/objectives/pairwise_loss.h"
 #include "metarm/train/pair_pass.h"
-#include "metarm/train/rank_trees.h"
 
 namespace metarm {
 
@@ -19,37 +17,46 @@ at::Tensor column(const std::vector<float>& values, at::Device device) { return 
 
 }  // namespace
 
-PairwiseFigures PairwiseStep::backward(const TrainingSetup& setup, std::span<const EncodedPair> pairs, std::span<const std::int64_t> rows,
-                                       std::int64_t step, GradientSum& sum) const {
-  const RewardModel& reward_model = setup.reward_model();
+RankTrees PairwiseStep::trees(const TrainingSetup& setup, std::span<const EncodedPair> pairs, std::span<const std::int64_t> rows) {
   std::vector<TokenTree> trees;
   for (const std::int64_t row : rows) {
     const EncodedPair& pair = pairs[static_cast<std::size_t>(row)];
     trees.push_back(make_token_tree(std::vector<TokenIds>{pair.chosen, pair.rejected}));
   }
-  const RankTrees own = trees_of_rank(std::move(trees), setup.ranks);
+  return trees_of_rank(std::move(trees), setup.ranks);
+}
 
+PairTargets PairwiseStep::targets(const TrainingSetup& setup, std::span<const EncodedPair> pairs, std::span<const std::int64_t> rows,
+                                  std::span<const std::size_t> places) {
+  std::vector<float> margins, weights, labels;
+  for (const std::size_t place : places) {
+    const EncodedPair& pair = pairs[static_cast<std::size_t>(rows[place])];
+    margins.push_back(static_cast<float>(pair.margin));
+    weights.push_back(static_cast<float>(pair.weight));
+    labels.push_back(static_cast<float>(pair.label));
+  }
+  return {column(margins, setup.device()), column(weights, setup.device()), column(labels, setup.device())};
+}
+
+ForwardOptions PairwiseStep::forward(std::int64_t step, std::size_t first_place) const {
+  return {dropout, derive_seed(seed, "dropout", static_cast<std::uint64_t>(step), first_place), gradient_checkpointing, false};
+}
+
+PairwiseFigures PairwiseStep::backward(const TrainingSetup& setup, std::span<const EncodedPair> pairs, std::span<const std::int64_t> rows,
+                                       std::int64_t step, GradientSum& sum) const {
+  if (setup.head_training) return backward_through_head(setup, pairs, rows, step, sum);
+  const RankTrees own = trees(setup, pairs, rows);
   PairwiseFigures figures;
   figures.pairs = static_cast<std::int64_t>(rows.size());
   figures.tokens = own.step_tokens;
-  const at::Device device = setup.device();
-  at::Tensor sums = at::zeros({4}, at::kFloat).to(device);  // loss, correct, margin, loss of the language model
+  at::Tensor sums = at::zeros({4}, at::kFloat).to(setup.device());  // loss, correct, margin, loss of the language model
   for (const TreeRange range : pack_trees(own.trees, tokens_per_batch)) {
-    std::vector<float> margins, weights, labels;
-    for (std::size_t i = range.begin; i < range.end; ++i) {
-      const EncodedPair& pair = pairs[static_cast<std::size_t>(rows[own.places[i]])];
-      margins.push_back(static_cast<float>(pair.margin));
-      weights.push_back(static_cast<float>(pair.weight));
-      labels.push_back(static_cast<float>(pair.label));
-    }
-    // The masks are a function of the step and of which rows the pass has.
-    const ForwardOptions forward{dropout, derive_seed(seed, "dropout", static_cast<std::uint64_t>(step), own.places[range.begin]),
-                                 gradient_checkpointing, false};
-    const PairPass pass =
-        run_pairs(reward_model, std::span(own.trees).subspan(range.begin, range.end - range.begin), lm_loss_weight > 0, forward);
-    const PairTargets targets{column(margins, device), column(weights, device), column(labels, device)};
-    const at::Tensor loss = pairwise_losses(pass.chosen_B, pass.rejected_B, targets, {label_smoothing, center_rewards_coefficient}).sum();
-    const at::Tensor lm_loss = lm_loss_weight > 0 ? (pass.lm_loss_B * targets.weight_B).sum() : at::zeros_like(loss);
+    const std::size_t count = range.end - range.begin;
+    const PairPass pass = run_pairs(setup.reward_model(), std::span(own.trees).subspan(range.begin, count), {.lm_loss = lm_loss_weight > 0},
+                                    forward(step, own.places[range.begin]));
+    const PairTargets of = targets(setup, pairs, rows, std::span(own.places).subspan(range.begin, count));
+    const at::Tensor loss = pairwise_losses(pass.chosen_B, pass.rejected_B, of, {label_smoothing, center_rewards_coefficient}).sum();
+    const at::Tensor lm_loss = lm_loss_weight > 0 ? (pass.lm_loss_B * of.weight_B).sum() : at::zeros_like(loss);
     if (range.end == own.trees.size()) sum.before_last_pass();
     ((loss + lm_loss_weight * lm_loss) / static_cast<double>(rows.size())).backward();
     const at::NoGradGuard no_grad;
@@ -73,6 +80,7 @@ Json to_json(const PairwiseFigures& figures) {
                {"pairs", figures.pairs},
                {"tokens", figures.tokens}};
   if (figures.lm_loss) json["lm_loss"] = *figures.lm_loss;
+  if (figures.head_penalty) json["head_penalty"] = *figures.head_penalty;
   return json;
 }
 

@@ -8,7 +8,9 @@
 #include <optional>
 #include <span>
 
+#include "metarm/objectives/pairwise_loss.h"
 #include "metarm/train/gradient_sum.h"
+#include "metarm/train/rank_trees.h"
 #include "metarm/train/training_setup.h"
 
 namespace metarm {
@@ -18,7 +20,8 @@ struct PairwiseFigures {
   double accuracy = 0;  // share with chosen > rejected
   double margin = 0;    // mean of chosen - rejected
   std::int64_t pairs = 0, tokens = 0;
-  std::optional<double> lm_loss;  // mean over the pairs, where it has a weight
+  std::optional<double> lm_loss;       // mean over the pairs, where it has a weight
+  std::optional<double> head_penalty;  // of a head training
 };
 
 struct PairwiseStep {
@@ -33,6 +36,16 @@ struct PairwiseStep {
   // finishes `sum`. The figures are of all rows.
   PairwiseFigures backward(const TrainingSetup& setup, std::span<const EncodedPair> pairs, std::span<const std::int64_t> rows,
                            std::int64_t step, GradientSum& sum) const;
+  // The same with a head training (train/head_training.h) of the setup in the place of the head: a function of all features of the step,
+  // whose microbatches but the last one go forward twice. One rank.
+  PairwiseFigures backward_through_head(const TrainingSetup& setup, std::span<const EncodedPair> pairs, std::span<const std::int64_t> rows,
+                                        std::int64_t step, GradientSum& sum) const;
+
+  // What both are made of.
+  static RankTrees trees(const TrainingSetup& setup, std::span<const EncodedPair> pairs, std::span<const std::int64_t> rows);
+  static PairTargets targets(const TrainingSetup& setup, std::span<const EncodedPair> pairs, std::span<const std::int64_t> rows,
+                             std::span<const std::size_t> places);
+  ForwardOptions forward(std::int64_t step, std::size_t first_place) const;  // masks are a function of the step and of the pass's rows
 };
 
 Json to_json(const PairwiseFigures& figures);

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <utility>
+
 #include "metarm/train/data_order.h"
 #include "metarm/train/fingerprint.h"
 #include "metarm/train/pair_data.h"
@@ -18,10 +20,21 @@ std::vector<Pair> bootstrapped(const std::vector<Pair>& rows, std::uint64_t seed
   return drawn;
 }
 
+// Options of one head training have no effect with another.
+void check_head_options(const HeadTrainingOptions& options, const Parsed& parsed) {
+  const std::pair<const char*, HeadTrainingKind> owners[] = {{"bottleneck-weight", HeadTrainingKind::bottleneck},
+                                                             {"bottleneck-width", HeadTrainingKind::bottleneck},
+                                                             {"length-weight", HeadTrainingKind::length_head}};
+  for (const auto& [name, kind] : owners)
+    if (parsed.given.contains(name) && options.head_training != kind)
+      fail_input("train: --{}: expected --head-training {} with it, got {}", name, enum_name(kind), enum_name(options.head_training));
+}
+
 }  // namespace
 
 std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, const Parsed& parsed, Ranks& ranks, Log& log) {
   check_training_options("train", given.training, parsed);
+  check_head_options(given.head, parsed);
   TrainOptions options = given;
   options.common = resolve_for_training(given.common);
   RunDirectory run(options.output, "train", list_fields(options), options.training.resume, ranks.first());
@@ -31,6 +44,7 @@ std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, con
   std::vector<Pair> rows = read_pair_rows(options.pairs, options.scoring, log);
   if (options.bootstrap) rows = bootstrapped(rows, seed);
   const PairData data = load_pair_data(setup, rows, options.training, options.scoring, log);
+  setup.train_head(options.head);
   setup.load_as_reward_model(MissingHead::initialise, false, options.training, options.scoring, log);
   if (options.training.lm_loss_weight > 0) setup.load_language_head();
   run.expect_data({{"pairs", fingerprint(data.pairs)}, {"eval_pairs", fingerprint(data.held_out)}});
@@ -44,6 +58,11 @@ std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, con
     GradientSum sum(setup.ranks, *setup.trainable, gradient);
     return to_json(pairwise.backward(setup, data.pairs, order.batch(step, options.training.batch_size), step, sum));
   };
+  if (objective.evaluate)
+    objective.evaluate = [&setup, evaluate = objective.evaluate] {
+      setup.read_trained_head();
+      return evaluate();
+    };
   return run_training(setup, objective, options.training, run, log);
 }
 

@@ -15,6 +15,7 @@ struct TrainOptions {
   std::vector<std::string> pairs;
   bool bootstrap = false;
   std::string output;
+  HeadTrainingOptions head;
   RewardTrainingOptions training;
   ScoringOptions scoring{{.tokens_per_batch = 2048}};
   CommonOptions common;
@@ -30,6 +31,7 @@ struct TrainOptions {
     visit(self.output, {.name = "output",
                         .help = "The run's folder: the finished model, metrics, checkpoints. It must not exist, but for --resume.",
                         .required = true});
+    HeadTrainingOptions::fields(self.head, visit);
     RewardTrainingOptions::fields(self.training, visit);
     ScoringOptions::fields(self.scoring, visit);
     CommonOptions::fields(self.common, visit);

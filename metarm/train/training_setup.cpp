@@ -73,6 +73,7 @@ void TrainingSetup::load_as_reward_model(MissingHead missing_head, bool separate
     log.warn(fmt::format("{}: the reward head's bias, {}, has no place in transformers: all rewards fall by it", source, bias));
   const at::Tensor head = loaded.head;
   loaded_ = std::move(loaded);
+  head_training = make_head_training(head_options_, model_in(loaded_).spec.width);
   make_trainable(training, head, separate_copy);
 }
 
@@ -100,16 +101,57 @@ void TrainingSetup::make_trainable(const TrainingOptions& training, const at::Te
   Model& model = model_in(loaded_);
   if (training.lora_rank > 0) lora = make_lora(model.spec, training.lora());
   FlatTensors master = lora ? make_lora_tensors(*lora, head, device_, seed_) : model.weights.storage();
-  trainable = std::make_unique<Trainable>(std::move(master), compute_, separate_copy);
-  if (lora)
-    attach_lora(model, *lora, trainable->leaves());
-  else
-    model.weights = model.weights.with_tensors(trainable->leaves());
+  model_tensors_ = master.size();
   const std::int64_t layers = model.spec.layers;
-  rates = layer_rates(lora ? layer_places(*lora, layers, trainable->leaves().size()) : layer_places(model.weights.slots(), layers), layers,
+  rates = layer_rates(lora ? layer_places(*lora, layers, model_tensors_) : layer_places(model.weights.slots(), layers), layers,
                       training.layer_rates());
+  if (head_training) {
+    for (std::size_t i = 0; i < model_tensors_; ++i)
+      if (master.info(i).name.starts_with("score")) rates[i] = 0;  // what it stands for moves
+    for (std::size_t i = 0; i < head_training->tensors().size(); ++i) rates.push_back(head_training->rate(i));
+    master = with_head_tensors(master, head);
+  }
+  trainable = std::make_unique<Trainable>(std::move(master), compute_, separate_copy);
+  const std::vector<at::Tensor> leaves(trainable->leaves().begin(),
+                                       trainable->leaves().begin() + static_cast<std::ptrdiff_t>(model_tensors_));
+  if (lora)
+    attach_lora(model, *lora, leaves);
+  else
+    model.weights = model.weights.with_tensors(leaves);
   for (std::size_t i = 0; i < rates.size(); ++i)
     if (rates[i] == 0) trainable->freeze(i);
+}
+
+void TrainingSetup::train_head(const HeadTrainingOptions& options) {
+  if (options.head_training != HeadTrainingKind::plain && ranks.size() > 1)
+    fail_input("--head-training {}: expected one rank, got {}; it is a function of all pairs of a step", enum_name(options.head_training),
+               ranks.size());
+  head_options_ = options;
+}
+
+FlatTensors TrainingSetup::with_head_tensors(const FlatTensors& of_model, const at::Tensor& head) const {
+  const at::NoGradGuard no_grad;
+  std::vector<TensorInfo> infos;
+  for (std::size_t i = 0; i < of_model.size(); ++i) infos.push_back(of_model.info(i));
+  for (TensorInfo& info : head_training->tensors()) infos.push_back(std::move(info));
+  FlatTensors all(std::move(infos), at::kFloat, device_);
+  all.flat().narrow(0, 0, of_model.flat().numel()).copy_(of_model.flat());
+  std::vector<at::Tensor> added;
+  for (std::size_t i = of_model.size(); i < all.size(); ++i) added.push_back(all.tensor(i));
+  head_training->begin(added, head.to(device_), seed_);
+  return all;
+}
+
+std::vector<at::Tensor> TrainingSetup::head_masters() const {
+  std::vector<at::Tensor> tensors;
+  for (std::size_t i = model_tensors_; i < trainable->master().size(); ++i) tensors.push_back(trainable->master().tensor(i));
+  return tensors;
+}
+
+void TrainingSetup::read_trained_head() {
+  if (!head_training) return;
+  const at::NoGradGuard no_grad;
+  model_in(loaded_).weights.set(Slot::score, 0, head_training->head(head_masters()).to(compute_));
 }
 
 const CheckpointConfig& TrainingSetup::config() const {
@@ -123,7 +165,11 @@ Weights& TrainingSetup::frozen_weights() {
 
 std::vector<at::Tensor> TrainingSetup::master_tensors() const {
   std::vector<at::Tensor> tensors;
-  for (std::size_t i = 0; i < trainable->master().size(); ++i) tensors.push_back(trainable->master().tensor(i));
+  for (std::size_t i = 0; i < model_tensors_; ++i) tensors.push_back(trainable->master().tensor(i));
+  if (!head_training) return tensors;
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < model_tensors_; ++i)
+    if (trainable->master().info(i).name.starts_with("score")) tensors[i] = head_training->head(head_masters());
   return tensors;
 }
 
@@ -177,7 +223,7 @@ void TrainingSetup::load_weights(const std::string& folder, Log& log) {
 void save_checkpoint(const TrainingSetup& setup, const std::string& folder, bool merge, const RunState& state) {
   setup.save(folder, merge, SaveDType::float32);
   NamedTensors all = state.tensors;
-  if (setup.lora) all.emplace_back("trainable", setup.trainable->master().flat());
+  if (setup.keeps_trainable()) all.emplace_back("trainable", setup.trainable->master().flat());
   if (!state.numbers.empty()) {
     Json numbers = Json::object();
     for (const auto& [name, number] : state.numbers) numbers[name] = *number;
@@ -192,13 +238,13 @@ void save_checkpoint(const TrainingSetup& setup, const std::string& folder, bool
 void load_checkpoint(TrainingSetup& setup, const std::string& folder, const RunState& state, Log& log) {
   const at::NoGradGuard no_grad;
   const Share share = setup.share();
-  if (!setup.lora) setup.load_weights(folder, log);
+  if (!setup.keeps_trainable()) setup.load_weights(folder, log);
   if (!state.numbers.empty()) {
     const std::string path = state_path(folder, ".json");
     const Json numbers = load_json(path);
     for (const auto& [name, number] : state.numbers) *number = number_field(numbers, name.c_str(), path);
   }
-  if (state.tensors.empty() && !setup.lora) return;
+  if (state.tensors.empty() && !setup.keeps_trainable()) return;
   const TensorFiles file = TensorFiles::open_file(state_path(folder, ".safetensors"));
   const auto stored = [&](const std::string& name) {
     const at::Tensor tensor = file.float_tensor(name);
@@ -207,9 +253,9 @@ void load_checkpoint(TrainingSetup& setup, const std::string& folder, const RunS
     return tensor;
   };
   for (const auto& [name, part] : state.tensors) part.copy_(share.own(stored(name)));
-  if (!setup.lora) return;
-  at::Tensor adapters = setup.trainable->master().flat();
-  adapters.copy_(stored("trainable"));
+  if (!setup.keeps_trainable()) return;
+  at::Tensor trainable = setup.trainable->master().flat();
+  trainable.copy_(stored("trainable"));
 }
 
 }  // namespace metarm

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -17,6 +18,7 @@
 #include "metarm/model/common_options.h"
 #include "metarm/model/lora.h"
 #include "metarm/model/trainable.h"
+#include "metarm/train/head_training.h"
 #include "metarm/train/share.h"
 #include "metarm/train/training_options.h"
 
@@ -35,12 +37,17 @@ class TrainingSetup {
   // Gives the loaded reward model the head of a language model, which stays as --model has it, or is the token embedding that is trained.
   void load_language_head();
   void load_as_policy(const TrainingOptions& training, Log& log);
+  // Before load_as_reward_model: what is trained in the place of the reward head. Input error for several ranks.
+  void train_head(const HeadTrainingOptions& options);
+  // With a head training, the reward model reads the head that it makes now.
+  void read_trained_head();
 
   Ranks& ranks;
   std::string source;  // the checkpoint that training starts from
   std::optional<Lora> lora;
   std::unique_ptr<Trainable> trainable;
-  std::vector<double> rates;  // of each trainable tensor, its part of the learning rate; 0: frozen
+  std::unique_ptr<HeadTraining> head_training;  // null: the head is trained as it is
+  std::vector<double> rates;                    // of each trainable tensor, its part of the learning rate; 0: frozen
   std::unique_ptr<Tokenizer> tokenizer;
   std::optional<ChatTemplate> chat;
 
@@ -53,9 +60,14 @@ class TrainingSetup {
 
   at::Device device() const { return device_; }
   at::ScalarType compute_dtype() const { return compute_; }
+  // The head training's tensors, behind the model's own: as a step reads them, and the master weights.
+  std::span<const at::Tensor> head_leaves() const { return std::span(trainable->leaves()).subspan(model_tensors_); }
+  std::vector<at::Tensor> head_masters() const;
   Share share() const { return Share(ranks, trainable->master().flat().numel()); }
   Encoder encoder(std::int64_t max_length) const { return Encoder(*tokenizer, chat ? &*chat : nullptr, max_length); }
 
+  // Whether a saved model is less than what is trained, so that a checkpoint keeps that beside it.
+  bool keeps_trainable() const { return lora || head_training; }
   // Writes the model, from the master weights, into an existing folder: whole, or with LoRA the adapters, or with `merge` the whole with
   // the adapters merged.
   void save(const std::string& folder, bool merge, SaveDType dtype) const;
@@ -65,13 +77,16 @@ class TrainingSetup {
  private:
   bool is_policy() const { return std::holds_alternative<LoadedLanguageModel>(loaded_); }
   void make_trainable(const TrainingOptions& training, const at::Tensor& head, bool separate_copy);
-  std::vector<at::Tensor> master_tensors() const;
+  FlatTensors with_head_tensors(const FlatTensors& of_model, const at::Tensor& head) const;
+  std::vector<at::Tensor> master_tensors() const;  // of the model
   Model over_master() const;
   void save_merged(const std::string& folder, SaveDType dtype) const;
 
   at::Device device_;
   at::ScalarType compute_;
   std::uint64_t seed_;
+  HeadTrainingOptions head_options_;
+  std::size_t model_tensors_ = 0;  // of the trainable ones
   ChatFormat chat_format_;
   std::variant<LoadedRewardModel, LoadedLanguageModel> loaded_;
 };

@@ -14,6 +14,9 @@ TRAININGS = {
     "layer rates 0.7": {"layer_lr_decay": 0.7},
     "language-model loss 0.01": {"lm_loss_weight": 0.01},
     "language-model loss 0.1": {"lm_loss_weight": 0.1},
+    "batch normalization": {"head_training": "batch-norm"},
+    "bottleneck 0.001": {"head_training": "bottleneck"},
+    "length head": {"head_training": "length-head"},
     "LoRA of rank 16": {"lora_rank": 16, "lr": 5e-4, "merge_lora": True},
 }
 # name -> options of `metarm augment`, whose rows are learned instead; `groups`: with those of the shifted responses that the plain model is sure of

@@ -23,6 +23,8 @@ COMMANDS = {
     "align, importance": ["align", "--method", "importance", "--policy", "lm", "--reference-policy", "start", "--importance-temperature", "0.05", "--dtype", "bfloat16"],
     "align, adapted meta learning rates": ["align", "--responses", "groups.jsonl", "--dtype", "float32", "--meta-adapt", "8", "--meta-batch-size", "2"],
     "train, regularized": ["train", "--dtype", "bfloat16", "--lr", "0.01", "--l2-sp", "2", "--freeze-layers", "1", "--layer-lr-decay", "0.5", "--lm-loss-weight", "0.1"],
+    "train, batch normalization": ["train", "--dtype", "float32", "--lr", "0.01", "--head-training", "batch-norm"],
+    "train, bottleneck, LoRA": ["train", "--dtype", "bfloat16", "--lr", "0.01", "--head-training", "bottleneck", "--lora-rank", "2"],
     "sft": ["sft", "--data", "pairs.jsonl", "--dtype", "bfloat16"],
     "sft, LoRA": ["sft", "--data", "pairs.jsonl", "--lora-rank", "2", "--dtype", "float32"],
     "dpo": ["dpo", "--pairs", "pairs.jsonl", "--dtype", "float32", "--lr", "1e-3"],

@@ -25,6 +25,8 @@ TEST(JsonSchema, TypesAreNamed) {
   EXPECT_EQ(fault(R"({"type": "string"})", "7"), "body: expected text, got number");
   EXPECT_EQ(fault(R"({"type": ["integer", "null"]})", "7.5"), "body: expected a whole number or null, got number");
   EXPECT_EQ(fault(R"({"type": ["integer", "null"]})", "null"), "");
+  EXPECT_EQ(fault(R"({"type": "integer"})", "7.0"), "");
+  EXPECT_EQ(fault(R"({"type": "integer"})", "1e300"), "body: expected a whole number, got number");
   EXPECT_EQ(fault(R"({"type": "boolean"})", "\"true\""), "body: expected true or false, got text");
 }
 

@@ -9,19 +9,9 @@ from schemathesis import GenerationMode
 REASONS = re.compile(r"expected (token ids below|some text|one text or a pair of texts|one text or as many as|one that was admitted|a version)")
 
 
-def with_whole_numbers(value):
-    """1.0 as 1: the server takes whole numbers that are written as such."""
-    if isinstance(value, list):
-        return [with_whole_numbers(inner) for inner in value]
-    if isinstance(value, dict):
-        return {name: with_whole_numbers(inner) for name, inner in value.items()}
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 @schemathesis.hook
 def map_body(context, body):
     """Names of models are those that are served: behind an unknown one nothing is reached."""
-    body = with_whole_numbers(body)
     return body | {"model": "rm"} if isinstance(body, dict) and isinstance(body.get("model"), str) else body
 
 
