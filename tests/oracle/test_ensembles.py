@@ -214,8 +214,8 @@ def test_a_critic_starts_from_one_model(members, tmp_path):
     assert result.returncode == 2 and "ppo: --critic: expected a reward model for the critic to start from, since --rm is an ensemble" in result.stderr
 
 
-def broken(members, folder, **fields):
-    config = {"aggregate": "mean", "members": [{"directory": str(member)} for member in members[:2]]} | fields
+def broken(models, folder, **fields):
+    config = {"aggregate": "mean", "members": [{"directory": str(member)} for member in models[:2]]} | fields
     folder.mkdir()
     (folder / "ensemble.json").write_text(json.dumps(config))
     return folder

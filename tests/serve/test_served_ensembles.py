@@ -31,7 +31,7 @@ def test_rewards_and_spreads_are_those_of_score(ensemble, tmp_path):
         one = server.posted("/v1/rewards", {"rows": ROWS, "model": "one"})["rows"]
         assert [set(row) for row in one] == [{"rewards"}, {"reward"}, {"reward"}]
         refused = server.post("/v1/rewards", {"rows": ROWS, "attributions": True})
-        assert refused.status == 400 and "attributions: expected one reward model, got an ensemble of 3" in refused.text
+        assert refused.status == 422 and "attributions: expected one reward model, got an ensemble of 3" in refused.text
 
 
 def test_the_version_is_that_of_all_members(ensemble):
