@@ -44,7 +44,7 @@ def test_each_token_has_its_value_and_colour(page):
     assert page.evaluate(TOKENS) == [["Hi", 0.25], [" there", 1], ["</s>", -0.5], [HOSTILE, 0.5], ["</s>", 0], ["Hi", 0.5], [" a", -0.25]]
     assert page.evaluate(SHADES) == [[False, 11.25], [False, 45], [True, 22.5], [False, 22.5], [False, 0], [False, 45], [True, 22.5]]
     colours = page.evaluate("[...document.querySelectorAll('.token')].map((token) => getComputedStyle(token).backgroundColor)")
-    assert len(set(colours[:5])) == 4  # two of them are alike
+    assert len(set(colours[:5])) == 5 and colours[2].split("(")[1].split("/")[0] != colours[3].split("(")[1].split("/")[0]  # as strong, of another colour
     text = page.evaluate("document.querySelector('.explained').textContent")
     assert "pairs.jsonl:1, first, words" in text and "reward difference 1.750, error 1.0\u00a0%, change \u22122.500 deviations, order turned round" in text
 
