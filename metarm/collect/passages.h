@@ -1,16 +1,15 @@
-// Words and sentences of a text, found by plain rules: enough to damage a text by, not to understand it.
+// Sentences of a text, found by plain rules: enough to damage a text by, not to understand it.
 #pragma once
 
 #include <cstddef>
 #include <string_view>
 #include <vector>
 
+#include "metarm/data/words.h"
+
 namespace metarm {
 
-// Runs without white space. All results point into `text`.
-std::vector<std::string_view> list_words(std::string_view text);
-
-// Sentences and lines without surrounding white space: they end at `.`, `!` or `?` (and closing quotes or brackets after it) before white
+// Sentences and lines without surrounding white space, which point into `text`: they end at `.`, `!` or `?` (and closing quotes or brackets after it) before white
 // space, at `。`, `！` or `？`, and at a line's end. A number with a point, as before an item of a list, does not end one.
 std::vector<std::string_view> list_sentences(std::string_view text);
 

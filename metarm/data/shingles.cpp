@@ -4,7 +4,7 @@
 #include <string>
 
 #include "metarm/base/random.h"
-#include "metarm/collect/passages.h"
+#include "metarm/data/words.h"
 
 namespace metarm {
 

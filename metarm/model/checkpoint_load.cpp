@@ -197,7 +197,7 @@ at::Tensor load_language_model_head(const std::string& directory) {
   if (!files.contains(name))
     fail_input("{}: expected the head of a language model, {}, got a checkpoint without; it is kept in a causal language model's",
                directory, name);
-  return files.float_tensor(name);
+  return files.float_tensor(name).clone();  // the files are closed
 }
 
 }  // namespace metarm

@@ -32,11 +32,17 @@ class BatchNormHead : public HeadTraining {
   void begin(std::span<const at::Tensor> tensors, const at::Tensor& head, std::uint64_t) const override { tensors[0].copy_(head); }
 
   TrainedRewards rewards(const at::Tensor& feature_BD, const at::Tensor&, std::span<const at::Tensor> tensors,
-                         std::span<const at::Tensor> masters, std::uint64_t) const override {
+                         std::uint64_t) const override {
     const at::Tensor mean = feature_BD.mean(0), variance = feature_BD.var(0, false);
-    move_running(masters, mean.detach(), variance.detach());
     const at::Tensor normed = (feature_BD - mean) / (variance + kEpsilon).sqrt();
     return {at::mm(normed, tensors[0].to(at::kFloat).t()).squeeze(1), nothing(feature_BD)};
+  }
+
+  void advance(const at::Tensor& feature_BD, std::span<const at::Tensor> masters) const override {
+    const at::NoGradGuard no_grad;
+    const double step = is_new(masters) ? 1 : kMomentum;
+    masters[1].lerp_(feature_BD.mean(0), step);
+    masters[2].lerp_(feature_BD.var(0, false), step);
   }
 
   at::Tensor head(std::span<const at::Tensor> masters) const override {
@@ -46,13 +52,6 @@ class BatchNormHead : public HeadTraining {
  private:
   static constexpr double kEpsilon = 1e-5, kMomentum = 0.1;
   static bool is_new(std::span<const at::Tensor> masters) { return masters[2].max().item<float>() == 0; }
-
-  static void move_running(std::span<const at::Tensor> masters, const at::Tensor& mean, const at::Tensor& variance) {
-    const at::NoGradGuard no_grad;
-    const double step = is_new(masters) ? 1 : kMomentum;
-    masters[1].lerp_(mean, step);
-    masters[2].lerp_(variance, step);
-  }
 
   std::int64_t width_;
 };
@@ -76,7 +75,7 @@ class BottleneckHead : public HeadTraining {
     tensors[3].narrow(1, 0, 1).fill_(1);
   }
 
-  TrainedRewards rewards(const at::Tensor& feature_BD, const at::Tensor&, std::span<const at::Tensor> tensors, std::span<const at::Tensor>,
+  TrainedRewards rewards(const at::Tensor& feature_BD, const at::Tensor&, std::span<const at::Tensor> tensors,
                          std::uint64_t step_seed) const override {
     const auto wide = [&](std::size_t i) { return tensors[i].to(at::kFloat); };
     const at::Tensor mean = at::mm(feature_BD, wide(0).t()), log_variance = at::addmm(wide(2), feature_BD, wide(1).t());
@@ -106,7 +105,7 @@ class LengthHead : public HeadTraining {
   }
 
   TrainedRewards rewards(const at::Tensor& feature_BD, const at::Tensor& length_B, std::span<const at::Tensor> tensors,
-                         std::span<const at::Tensor>, std::uint64_t) const override {
+                         std::uint64_t) const override {
     const at::Tensor w = tensors[0].to(at::kFloat), u = tensors[1].to(at::kFloat);
     const at::Tensor quality_B = at::mm(feature_BD, w.t()).squeeze(1), of_length_B = at::mm(feature_BD, u.t()).squeeze(1);
     return {quality_B + of_length_B, weight_ * length_penalty(quality_B, of_length_B, length_B, w, u)};

@@ -67,9 +67,13 @@ class HeadTraining {
   virtual double rate(std::size_t tensor) const { return static_cast<void>(tensor), 1; }
   // Values to begin with, of the head [1, D] float32 that there is: rewards stay as they are, but for batch-norm's scale.
   virtual void begin(std::span<const at::Tensor> tensors, const at::Tensor& head, std::uint64_t seed) const = 0;
-  // feature: float32 [2 n, D]; length: float32 [2 n], tokens of the responses; tensors: as read by the step. `masters`: the same, kept.
+  // feature: float32 [2 n, D]; length: float32 [2 n], tokens of the responses; tensors: as read by the step.
   virtual TrainedRewards rewards(const at::Tensor& feature_BD, const at::Tensor& length_B, std::span<const at::Tensor> tensors,
-                                 std::span<const at::Tensor> masters, std::uint64_t step_seed) const = 0;
+                                 std::uint64_t step_seed) const = 0;
+  // After the step's backward pass: moves what no gradient moves.
+  virtual void advance(const at::Tensor& feature_BD, std::span<const at::Tensor> masters) const {
+    static_cast<void>(feature_BD), static_cast<void>(masters);
+  }
   // The ordinary head, float32 [1, D].
   virtual at::Tensor head(std::span<const at::Tensor> masters) const = 0;
 };

@@ -42,9 +42,8 @@ PairwiseFigures PairwiseStep::backward_through_head(const TrainingSetup& setup, 
 
   const at::Tensor feature_BD = at::cat(features).requires_grad_(true);
   const PairTargets of = targets(setup, pairs, rows, own.places);
-  const TrainedRewards made =
-      setup.head_training->rewards(feature_BD, branch_lengths(own.trees, setup.device()), setup.head_leaves(), setup.head_masters(),
-                                   derive_seed(seed, "head", static_cast<std::uint64_t>(step)));
+  const TrainedRewards made = setup.head_training->rewards(feature_BD, branch_lengths(own.trees, setup.device()), setup.head_leaves(),
+                                                           derive_seed(seed, "head", static_cast<std::uint64_t>(step)));
   const at::Tensor reward_B2 = made.reward_B.view({-1, 2}), chosen_B = reward_B2.select(1, 0), rejected_B = reward_B2.select(1, 1);
   const at::Tensor loss = pairwise_losses(chosen_B, rejected_B, of, {label_smoothing, center_rewards_coefficient}).mean();
   (loss + made.penalty).backward();
@@ -64,6 +63,7 @@ PairwiseFigures PairwiseStep::backward_through_head(const TrainingSetup& setup, 
     part.backward();
   }
   sum.finish();
+  setup.head_training->advance(feature_BD.detach(), setup.head_masters());
 
   PairwiseFigures figures;
   figures.loss = loss.item<double>();
