@@ -19,5 +19,5 @@ ctest --test-dir build --output-on-failure || status=1
 say "parsers and their corpus under address and undefined-behaviour sanitizers"
 ctest --test-dir build-sanitize --output-on-failure || status=1
 say "Python tests: transformers, tokenizers, gguf, PEFT and plain PyTorch as oracles; commands; faults"
-METARM=build/metarm "$PYTHON" -m pytest -q -rs tests "$@" || status=1
+METARM=build/metarm "$PYTHON" -m pytest -q -rs -n auto --maxprocesses 4 --dist loadfile tests "$@" || status=1
 exit $status

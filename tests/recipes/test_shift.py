@@ -18,6 +18,7 @@ from shift import settings as S  # noqa: E402
 def finished(options, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(S, "MEMBERS", 2)
+        patch.setitem(S.TRAININGS, "3 of 6 layers frozen", {"freeze_layers": 1})  # the tiny model has one
         work = Work(tmp_path_factory.mktemp("shift"), BUILD / "metarm")
         study.run(work, options)
         yield work
