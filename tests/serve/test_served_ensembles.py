@@ -46,5 +46,5 @@ def test_the_version_is_that_of_all_members(ensemble):
 
 def test_an_ensemble_is_not_aligned(ensemble, tmp_path):
     write_rows(tmp_path / "pairs.jsonl", [{"prompt": "a", "chosen": " inn", "rejected": " nine"}])
-    result = run_metarm("serve", "--model", ensemble, "--pairs", tmp_path / "pairs.jsonl", "--eval-pairs", tmp_path / "pairs.jsonl", "--state", tmp_path / "state", check=False)
+    result = run_metarm("serve", "--model", ensemble, "--pairs", tmp_path / "pairs.jsonl", "--eval-pairs", tmp_path / "pairs.jsonl", "--state", tmp_path / "state", check=False, timeout=120)
     assert result.returncode == 2 and "serve: --pairs: expected one reward model to align, got an ensemble" in result.stderr
