@@ -10,8 +10,8 @@ namespace metarm {
 
 namespace {
 
-// The texts stand in the tokens, and the sides' own attributions in that of the difference.
-constexpr const char* kNotShown[] = {"prompt", "chosen", "rejected", "responses", "chosen_attribution", "rejected_attribution", "compare"};
+// Beside a pair's attributions: its texts stand in their tokens, and the sides' own in that of the difference.
+constexpr const char* kNotShown[] = {"prompt", "chosen", "rejected", "chosen_attribution", "rejected_attribution"};
 
 bool is_explained(const Json& row) {
   return row.is_object() && row.contains("where") && (row.contains("reward_difference") || row.contains("rewards"));
@@ -48,7 +48,9 @@ void check_row(const Json& row, const std::string& where) {
 }
 
 Json shown(Json row) {
-  for (const char* field : kNotShown) row.erase(field);
+  row.erase("compare");
+  if (row.contains("difference_attribution"))
+    for (const char* field : kNotShown) row.erase(field);
   return row;
 }
 

@@ -66,6 +66,15 @@ def test_no_page_is_wider_than_its_screen(page, tmp_path):
     assert page.evaluate("document.documentElement.scrollWidth") == 320
 
 
+def test_rows_without_attributions_have_their_texts(browser, tmp_path):
+    plain = {name: value for name, value in PAIR.items() if name != "difference_attribution"} | {"change": {"reward_difference": 0.5, "flipped": False}}
+    write_rows(tmp_path / "why.jsonl", [plain, {"where": "groups.jsonl:1", "prompt": "Hi", "responses": [" a", HOSTILE], "rewards": [0.5, None]}])
+    run_metarm("report", "why.jsonl", "--output", "page.html", cwd=tmp_path)
+    browser.open(tmp_path / "page.html")
+    assert browser.evaluate("[...document.querySelectorAll('.explained .words')].map((text) => text.textContent)") == ["Hi", "there", HOSTILE, "a", HOSTILE]
+    assert browser.evaluate(TOKENS) == [] and browser.evaluate("getComputedStyle([...document.querySelectorAll('#explanations button')].at(-1)).display") == "none"
+
+
 def test_many_rows_are_shown_some_at_a_time(browser, tmp_path):
     write_rows(tmp_path / "why.jsonl", [PAIR | {"where": f"pairs.jsonl:{i}"} for i in range(1, 31)])
     run_metarm("report", "why.jsonl", "--samples", "25", "--output", "page.html", cwd=tmp_path)

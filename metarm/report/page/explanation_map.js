@@ -41,7 +41,7 @@ function mapChart(file) {
     mark.append(title);
     image.append(mark);
   }
-  const legend = kinds.map((kind, i) => h("li", {}, swatch({ ...lookOf(i), paths: "points" }), h("span", {}, `${field} ${kind}`)));
+  const legend = (kinds.length > 1 ? kinds : []).map((kind, i) => h("li", {}, swatch({ ...lookOf(i), paths: "points" }), h("span", {}, `${field} ${kind}`)));
   const caption = h("figcaption", {}, h("strong", {}, "Map"), h("p", { class: "note" }, words));
   return h("figure", { class: "chart", "data-chart": "explanation-map" }, caption, image, h("ul", { class: "readout" }, legend));
 }

@@ -3,13 +3,15 @@
 const EXPLAINED_AT_ONCE = 10;
 const STRONGEST = 45; // per cent of the colour that a row's largest value has: the text stays readable on it
 
-// What a row shows: { label, reward, tokens, values, changes }, a pair's parts or a group's responses.
+// What a row shows: { label, reward, text, tokens, values, changes }, a pair's parts or a group's responses. The text is there where tokens
+// are not.
 function partsOf(row) {
   const changes = row.change?.values;
   if (!("reward_difference" in row))
-    return row.rewards.map((reward, i) => ({ label: `Response ${i + 1}`, reward, ...row.attributions?.[i], changes: changes?.[i] }));
-  const part = (name, label, reward) => ({ label, reward, ...row.difference_attribution?.[name], changes: changes?.[name] });
-  return [part("shared", "Shared"), part("chosen", "Chosen", row.chosen_reward), part("rejected", "Rejected", row.rejected_reward)];
+    return row.rewards.map((reward, i) => ({ label: `Response ${i + 1}`, reward, text: row.responses?.[i], ...row.attributions?.[i], changes: changes?.[i] }));
+  const part = (name, label, text, reward) => ({ label, reward, text, ...row.difference_attribution?.[name], changes: changes?.[name] });
+  const sides = [part("chosen", "Chosen", row.chosen, row.chosen_reward), part("rejected", "Rejected", row.rejected, row.rejected_reward)];
+  return [row.difference_attribution ? part("shared", "Shared") : part("prompt", "Prompt", row.prompt ?? ""), ...sides];
 }
 
 function tokenSpan(token, value, largest) {
@@ -20,8 +22,14 @@ function tokenSpan(token, value, largest) {
 
 function partItem(part, values, largest) {
   const reward = isNumber(part.reward) ? h("data", { value: part.reward }, format(part.reward, "fixed")) : null;
-  const tokens = (part.tokens ?? []).map((token, i) => tokenSpan(token, values?.[i] ?? 0, largest));
-  return h("li", {}, h("div", { class: "reward" }, h("span", {}, part.label), reward), h("p", { class: "words" }, tokens));
+  const words = part.tokens
+    ? h(
+        "p",
+        { class: "words" },
+        part.tokens.map((token, i) => tokenSpan(token, values?.[i] ?? 0, largest)),
+      )
+    : h("div", {}, contentOf(part.text ?? "", ""));
+  return h("li", {}, h("div", { class: "reward" }, h("span", {}, part.label), reward), words);
 }
 
 function rowFigures(row) {
