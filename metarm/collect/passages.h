@@ -9,8 +9,9 @@
 
 namespace metarm {
 
-// Sentences and lines without surrounding white space, which point into `text`: they end at `.`, `!` or `?` (and closing quotes or brackets after it) before white
-// space, at `。`, `！` or `？`, and at a line's end. A number with a point, as before an item of a list, does not end one.
+// Sentences and lines without surrounding white space, which point into `text`: they end at `.`, `!` or `?` (and closing quotes or brackets
+// after it) before white space, at `。`, `！` or `？`, and at a line's end. A number with a point, as before an item of a list, does not
+// end one.
 std::vector<std::string_view> list_sentences(std::string_view text);
 
 // Bytes of `text` before `part`, which points into it.
