@@ -15,6 +15,7 @@ KEYS = {"score": "score-key-of-the-benchmark", "admin": "admin-key-of-the-benchm
 # Nothing is learned: the guard admits the version, and what a swap costs does not depend on the weights.
 ALIGN = "max_steps = 2\nbatch_size = 4\nmeta_batch_size = 4\nlr = 0.0\nsave_steps = 0\n"
 PATIENCE_S = 300
+LOGGED_GROUPS = 16  # that the alignment draws from
 
 
 def server_options(workbench):
@@ -39,7 +40,8 @@ def current_version(server):
     return call(server, "/v1/versions")["current"]
 
 
-def make_second_version(server):
+def make_second_version(server, groups):
+    call(server, "/v1/rewards", {"rows": [{"prompt": f"{number}. ", "responses": texts[:2]} for number, texts in enumerate(groups[:LOGGED_GROUPS])]})
     call(server, "/v1/align", {})
     begin = time.monotonic()
     while (version := current_version(server)) == 1:
@@ -78,7 +80,7 @@ def measure(workbench, groups, seconds, repeats):
     runs = []
     with servers.serving(servers.METARM, workbench, options=server_options(workbench)) as server:
         of_versions = [servers.ask(workbench, server, requests, CLIENTS, key=KEYS["score"])["rewards"]]
-        second = make_second_version(server)
+        second = make_second_version(server, groups)
         of_versions.append(servers.ask(workbench, server, requests, CLIENTS, key=KEYS["score"])["rewards"])
         for _ in range(repeats):
             quiet, swapped = load(workbench, server, requests, seconds), load(workbench, server, requests, seconds, (1, second))
