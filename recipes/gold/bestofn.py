@@ -25,6 +25,11 @@ def shifted_groups(pool, scores, n, k, seed):
     return groups
 
 
+def draw_groups(work, folder, pool, selected, n, k, seed):
+    """The step that leaves shifted_groups of the file `pool`, by the rewards in the file `selected`, in the folder."""
+    return work.step(f"{folder}/groups.jsonl", lambda path: write_rows(path, shifted_groups(read_rows(pool), rewards(selected), n, k, seed)))
+
+
 def score_pools(work, folder, model, pools):
     return {pool: score(work, f"{folder}/{pool}.jsonl", model, path) for pool, path in pools.items()}
 
@@ -38,8 +43,7 @@ def align(work, method, seed, number, start, pairs, selected, pool):
     folder = round_folder(method, seed, number)
     if work.is_done(f"{folder}/{LAST}.jsonl"):  # its weights may be gone
         return work.path(f"{folder}/rm")
-    groups = work.step(f"{folder}/groups.jsonl", lambda path: write_rows(
-        path, shifted_groups(read_rows(pool), rewards(selected), method.n, method.responses, f"{seed} {number}")))
+    groups = draw_groups(work, folder, pool, selected, method.n, method.responses, f"{seed} {number}")
     return work.run(f"{folder}/rm", "align", model=start, pairs=pairs, responses=groups, seed=seed + 100 * number, **S.ALIGN | method.options)
 
 

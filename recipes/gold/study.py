@@ -19,17 +19,28 @@ MOVING = [("test.accuracy_own", "accuracy, policy's pairs"), ("test.gold", "gold
           ("elsewhere.gold", "gold elsewhere")]
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(prog="./run experiment gold", description="Proxies learn from a gold reward model; policies are optimised against them; what does each way of aligning them change?")
+def make_parser(name, description, seeds, figures):
+    """What every study of recipes/ is told; those that share a folder of work share its models and responses."""
+    parser = argparse.ArgumentParser(prog=f"./run experiment {name}", description=description)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="HH-RLHF harmless pairs: train.jsonl.gz and validation.jsonl.gz")
     parser.add_argument("--work", type=Path, default=ROOT / ".cache/experiments/gold", metavar="DIR", help="models and responses; a later call goes on from there")
     parser.add_argument("--minutes", type=float, metavar="M", help="begin no step after this long; the next call goes on")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(S.SEEDS), metavar="N", help="default 1 2 3 4 5")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds), metavar="N", help=f"default {' '.join(map(str, seeds))}")
     parser.add_argument("--model", type=Path, default=ROOT / ".cache/smollm2/SmolLM2-135M-Instruct", metavar="DIR", help="the language model")
     parser.add_argument("--metarm", type=Path, default=ROOT / "build/metarm", metavar="PROGRAM")
-    parser.add_argument("--figures", type=Path, default=FIGURES, metavar="FILE", help="where the figures of finished rounds go, beside those that it holds")
+    parser.add_argument("--figures", type=Path, default=figures, metavar="FILE", help="where the figures of what has finished go, beside those that it holds")
     parser.add_argument("--labels", type=Path, default=LABELS, metavar="DIR", help="responses with gold rewards: read where they are there, else made and left there")
-    return parser.parse_args()
+    return parser
+
+
+def parse_arguments():
+    description = "Proxies learn from a gold reward model; policies are optimised against them; what does each way of aligning them change?"
+    return make_parser("gold", description, S.SEEDS, FIGURES).parse_args()
+
+
+def labelled_pools(work):
+    """pool -> file of response groups with gold rewards, as `prepare` leaves them."""
+    return {pool: work.path(f"pools/{pool}.gold.jsonl") for pool in ("pairs", "train", "test", "elsewhere")}
 
 
 def run(work, options):
@@ -54,7 +65,7 @@ def merge(old, new):
 
 def collect(work):
     """Figures of everything that has finished here, in the order of the plan."""
-    labelled = {pool: work.path(f"pools/{pool}.gold.jsonl") for pool in ("pairs", "train", "test", "elsewhere")}
+    labelled = labelled_pools(work)
     rows = [row for method in (*S.MAIN, *S.GRID) for seed in S.SEEDS for row in bestofn.measure_method(work, method, seed, labelled)]
     return rows + [row for optimiser, (methods, seeds) in S.MOVING.items() for method in methods for seed in seeds
                    for row in policies.measure_method(work, optimiser, method, seed)]

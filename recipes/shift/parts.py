@@ -39,8 +39,7 @@ class Seed:
         return self.work.run(self.path(name, "pairs.jsonl"), "augment", pairs=self.pairs, seed=self.seed, **more, **options)
 
     def aligned(self, name, **options):
-        groups = self.work.step(f"{part_folder(self.seed, name)}/groups.jsonl", lambda path: bestofn.write_rows(
-            path, bestofn.shifted_groups(read_rows(self.labelled["train"]), bestofn.rewards(self.plain["train"]), G.POLICY_N, 4, f"{self.seed} 1")))
+        groups = bestofn.draw_groups(self.work, part_folder(self.seed, name), self.labelled["train"], self.plain["train"], G.POLICY_N, 4, f"{self.seed} 1")
         return self.work.run(self.path(name, "rm"), "align", model=self.proxy, pairs=self.pairs, responses=groups, seed=self.seed + 100, **G.ALIGN | options)
 
     def members(self):

@@ -1,12 +1,11 @@
 """All parts of the toolbox on the same data, in one table. `./run experiment shift --help`."""
 
-import argparse
 import json
 from pathlib import Path
 
 from gold import tables
 from gold.material import prepare
-from gold.study import LABELS, ROOT, merge
+from gold.study import ROOT, labelled_pools, make_parser, merge
 from gold.work import OutOfTime, Work
 from shift import parts
 from shift import settings as S
@@ -17,16 +16,8 @@ SHOWN = [("accuracy_pairs", "accuracy, pairs"), ("calibration_error", "calibrati
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(prog="./run experiment shift", description="What does each part of the toolbox do for a small reward model, on its pairs, on shifted responses, elsewhere?")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="HH-RLHF harmless pairs: train.jsonl.gz and validation.jsonl.gz")
-    parser.add_argument("--work", type=Path, default=ROOT / ".cache/experiments/gold", metavar="DIR", help="models and responses, those of the experiment `gold`; a later call goes on from there")
-    parser.add_argument("--minutes", type=float, metavar="M", help="begin no step after this long; the next call goes on")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(S.SEEDS), metavar="N", help="default 1 2 3 4 5")
-    parser.add_argument("--model", type=Path, default=ROOT / ".cache/smollm2/SmolLM2-135M-Instruct", metavar="DIR", help="the language model")
-    parser.add_argument("--metarm", type=Path, default=ROOT / "build/metarm", metavar="PROGRAM")
-    parser.add_argument("--figures", type=Path, default=FIGURES, metavar="FILE", help="where the figures of finished parts go, beside those that it holds")
-    parser.add_argument("--labels", type=Path, default=LABELS, metavar="DIR", help="responses with gold rewards, as the experiment `gold` leaves them")
-    return parser.parse_args()
+    description = "What does each part of the toolbox do for a small reward model, on its pairs, on shifted responses, elsewhere?"
+    return make_parser("shift", description, S.SEEDS, FIGURES).parse_args()
 
 
 def run(work, options):
@@ -37,7 +28,7 @@ def run(work, options):
 
 
 def collect(work, seeds):
-    labelled = {pool: work.path(f"pools/{pool}.gold.jsonl") for pool in ("pairs", "train", "test", "elsewhere")}
+    labelled = labelled_pools(work)
     seconds = work.seconds()
     found = [parts.measure(work, seed, name, labelled, seconds) for name in parts.all_names() for seed in seeds]
     return [row for row in found if row]
