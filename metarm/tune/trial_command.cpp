@@ -37,6 +37,13 @@ const Field* find_field(const std::vector<Field>& fields, const std::string& key
   return found == fields.end() ? nullptr : &*found;
 }
 
+void check_option(const std::string& key, const std::string& where) {
+  if (kChosen.contains(key)) fail_input("{}: expected none: the tuning chooses it", where);
+  if (key == "early_stopping_patience")
+    fail_input("{}: expected none: a trial that ends early has no figure at its last step, and the rungs end trials early themselves",
+               where);
+}
+
 bool has_entry(const ConfigTable& table, const std::string& key) {
   return std::ranges::find(table.entries, key, &ConfigEntry::key) != table.entries.end();
 }
@@ -51,21 +58,24 @@ bool is_training(const std::vector<Field>& fields) {
                              [&](const std::string& key) { return find_field(fields, key) != nullptr; });
 }
 
+// What train/run_directory says to a --resume with other options or rows: no fault of the trial's.
+bool is_refused_resumption(int exit_code, const std::string& words) {
+  return exit_code == 2 && (words.find("resume") != words.npos || words.find("which began the run") != words.npos);
+}
+
 // The last line that is not empty, for people.
-std::string last_words(const std::string& log) {
+std::string last_line(const std::string& log) {
   std::string last;
   std::error_code error;
   if (fs::exists(log, error))
     for_each_line(log, [&](std::string_view line, std::int64_t) {
       if (line.find_first_not_of(" \t") != line.npos) last = line;
     });
-  if (last.starts_with("metarm: ")) last = last.substr(8);
-  if (last.size() > kMaxReason || !is_valid_utf8(last)) return "";
-  return last;
+  return last.starts_with("metarm: ") ? last.substr(8) : last;
 }
 
-std::string reason(int exit_code, const std::string& log) {
-  const std::string words = last_words(log);
+std::string reason(int exit_code, const std::string& line) {
+  const std::string words = line.size() > kMaxReason || !is_valid_utf8(line) ? "" : line;
   const std::string end = exit_code > 128 ? fmt::format("ended by signal {}", exit_code - 128) : fmt::format("exit code {}", exit_code);
   return words.empty() ? end : fmt::format("{}: {}", end, words);
 }
@@ -119,10 +129,9 @@ void TrialCommand::read_command(const ConfigFile& file, const StageCommands& com
   if (std::ranges::find(trainings, options_.command) == trainings.end())
     fail_input("{}: expected one of {}, got '{}'", where_of(file, "command"), fmt::join(trainings, ", "), options_.command);
   fields_ = commands.fields(options_.command);
-  for (const ConfigEntry& entry : fixed_.entries)
-    if (kChosen.contains(entry.key)) fail_input("{}: expected none: the tuning chooses it", entry.where);
+  for (const ConfigEntry& entry : fixed_.entries) check_option(entry.key, entry.where);
   for (Range& range : ranges_) {
-    if (kChosen.contains(range.option)) fail_input("{}: {}: expected another option: the tuning chooses it", range.where, range.option);
+    check_option(range.option, fmt::format("{}: {}", range.where, range.option));
     if (has_entry(fixed_, range.option)) fail_input("{}: {}: expected it once, got it in [options] too", range.where, range.option);
     if (const Field* field = find_field(fields_, range.option)) fit_range(range, *field);
   }
@@ -217,7 +226,11 @@ std::optional<TrialOutcome> TrialCommand::run(const Trial& trial, std::int64_t s
   const std::string log = file(trial, steps, ".log");
   const FinishedProcess finished = run_process(arguments(trial, steps, slot), {.niceness = 0, .errors_to = log, .cancelled = cancelled});
   if (finished.killed) return std::nullopt;
-  if (finished.exit_code != 0) return TrialOutcome{std::nullopt, reason(finished.exit_code, log)};
+  if (finished.exit_code != 0) {
+    const std::string words = last_line(log);
+    if (!options_.command.empty() && is_refused_resumption(finished.exit_code, words)) fail_input("trial {}: {}", trial.number, words);
+    return TrialOutcome{std::nullopt, reason(finished.exit_code, words)};
+  }
   return read_figure(trial, steps, finished.standard_out);
 }
 

@@ -40,8 +40,8 @@ class TrialCommand {
   // The whole of what it is told for its first `steps` steps, as text: equal texts, equal results. Input errors as the command gives them.
   std::string told(const Trial& trial, std::int64_t steps) const;
 
-  // Runs it up to `steps`; absent where it was cancelled. Input error where the figure is not among those that there are: no other trial
-  // would have it either.
+  // Runs it up to `steps`; absent where it was cancelled. Input errors where the figure is not among those that there are, since no
+  // other trial would have it either, and where the command refuses to go on with what the trial left.
   std::optional<TrialOutcome> run(const Trial& trial, std::int64_t steps, std::int64_t slot, const std::function<bool()>& cancelled) const;
 
   // Of a trial that is out: its weights and checkpoints. Figures and options stay. Nothing of a program's.

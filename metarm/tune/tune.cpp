@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kConfig = "tuning.toml";
 constexpr const char* kJournal = "journal.jsonl";
+constexpr const char* kHalving = "halving.json";
 
 std::string path_in(const std::string& folder, const char* name) { return (fs::path(folder) / name).string(); }
 
@@ -39,6 +40,21 @@ void check_folder(const std::string& folder) {
 void remove_leftovers(const std::string& folder) {
   for (const fs::directory_entry& entry : fs::directory_iterator(folder))
     if (is_leftover(entry)) fs::remove_all(entry.path());
+}
+
+// What decides which trials there are at which steps, and who goes on; `rungs` may change, since it only says when to end.
+Json halving_json(const TuneOptions& options) {
+  return {{"min_steps", options.min_steps}, {"eta", options.eta}, {"goal", enum_name(options.goal)}};
+}
+
+void check_same_halving(const TuneOptions& options) {
+  const std::string path = path_in(options.output, kHalving);
+  if (!fs::exists(path)) return;
+  const Json then = load_json(path), now = halving_json(options);
+  for (const auto& [name, value] : now.items())
+    if (const Json& before = require_field(then, name.c_str(), path); before != value)
+      fail_input("{}: {}: expected {}, with which the tuning began, got {}; choose another --output", path, name, before.dump(),
+                 value.dump());
 }
 
 // Runs body(index, slot) for each index below `count`, on as many threads. The first error, by index, once all have ended; `stop` tells
@@ -74,8 +90,10 @@ class Tuning {
   }
 
   TuningResult run(const std::string& config) {
+    check_same_halving(options_);
     remove_leftovers(options_.output);
     write_file(path_in(options_.output, kConfig), config);
+    write_file(path_in(options_.output, kHalving), halving_json(options_).dump() + "\n");
     std::vector<std::int64_t> going_on;
     for (const TrialRecord& record : result_.trials) going_on.push_back(record.trial.number);
     for (std::size_t rung = 0; rung < result_.rungs.size() && !going_on.empty(); ++rung) {

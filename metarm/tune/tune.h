@@ -1,6 +1,7 @@
 // Tuning: trials of a training or of a program, with options drawn from ranges, by successive halving (halving.h).
 //
 //   D/tuning.toml      the config file
+//   D/halving.json     {"min_steps", "eta", "goal"}, with which alone it is gone on with
 //   D/journal.jsonl    each trial at each rung as it ended (trial_journal.h)
 //   D/trial-1/...      what it left (trial_command.h); of trials that are out, without weights
 //   D/trials.jsonl     a row a trial, written when a rung ends (tuning_result.h)
@@ -20,7 +21,8 @@
 
 namespace metarm {
 
-// Runs what is not yet done. `program`: the metarm that runs the commands. Input error where each trial of the first rung failed.
+// Runs what is not yet done. `program`: the metarm that runs the commands. Input errors where each trial of the first rung failed, and where the
+// folder's tuning began with other options.
 TuningResult run_tuning(const TuneOptions& options, const Parsed& parsed, const StageCommands& commands, const std::string& program,
                         Log& log);
 

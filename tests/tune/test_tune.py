@@ -173,6 +173,17 @@ def test_more_rungs_go_on_and_other_options_do_not(tmp_path):
     assert result.returncode == 2 and "out/journal.jsonl:1: expected the options and the figure with which trial 1 ran" in result.stderr
 
 
+@pytest.mark.parametrize("option, value, expected", [("eta", 2, "eta: expected 3"), ("min-steps", 1, "min_steps: expected 2"), ("goal", "maximise", 'goal: expected "minimise"')])
+def test_another_halving_is_refused(option, value, expected, tmp_path):
+    write_toy(tmp_path)
+    tune(tmp_path, "--rungs", 2)
+    before = (tmp_path / "out/tuning.toml").read_text(), (tmp_path / "out/journal.jsonl").read_text(), results(tmp_path)
+    (tmp_path / "tune.toml").write_text("# again\n" + before[0])
+    result = tune(tmp_path, f"--{option}", value, check=False)
+    assert result.returncode == 2 and f"out/halving.json: {expected}, with which the tuning began, got" in result.stderr
+    assert before == ((tmp_path / "out/tuning.toml").read_text(), (tmp_path / "out/journal.jsonl").read_text(), results(tmp_path))
+
+
 def test_one_at_a_time_and_in_a_folder_of_its_own(tmp_path):
     write_toy(tmp_path, "0.5")
     first = subprocess.Popen([str(BUILD / "metarm"), "tune", "--config", "tune.toml", "--quiet"], cwd=tmp_path, stderr=subprocess.DEVNULL)
@@ -276,6 +287,19 @@ def test_a_killed_tuning_of_trainings_ends_the_same(tmp_path):
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
 
 
+def test_other_rows_are_no_failure_of_a_trial(tmp_path):
+    write_training(tmp_path)
+    tune(tmp_path, "--rungs", 1)
+    journal = (tmp_path / "out/journal.jsonl").read_text()
+    rows = (tmp_path / "pairs.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "pairs.jsonl").write_text("".join(rows[1:]))
+    result = tune(tmp_path, check=False)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1 and "run/data.json: " in result.stderr and "--resume goes on with the same rows" in result.stderr
+    assert (tmp_path / "out/journal.jsonl").read_text() == journal
+    (tmp_path / "pairs.jsonl").write_text("".join(rows))
+    tune(tmp_path)
+
+
 def test_a_training_that_diverges_is_the_worst(tmp_path):
     write_training(tmp_path)
     text = (tmp_path / "tune.toml").read_text().replace("low = 1e-4\nhigh = 1e-2\nscale = \"log\"", 'choices = ["1e-3", "1e30"]')
@@ -303,6 +327,8 @@ BAD = {
     "low above high": (edited("high = 1e-2", "high = 1e-5"), "tune.toml:21: lr: expected low below high"),
     "twice": (edited("batch_size = 4", "lr = 1e-3"), "tune.toml:21: lr: expected it once, got it in [options] too"),
     "what the tuning chooses": (edited("batch_size = 4", "max_steps = 4"), "tune.toml:17: max_steps: expected none: the tuning chooses it"),
+    "a patience of its own": (edited("batch_size = 4", "eval_steps = 1\nearly_stopping_patience = 1"), "tune.toml:18: early_stopping_patience: expected none: a trial that ends early has no figure"),
+    "a range of it": (edited(LR, 'option = "early_stopping_patience"'), "tune.toml:21: early_stopping_patience: expected none: a trial that ends early"),
     "a command that trains nothing": (edited('command = "train"', 'command = "eval"'), "tune.toml:2: command: expected one of train, align, sft, dpo, ppo, got 'eval'"),
     "a schedule that depends on the steps": (edited('lr_schedule = "constant"\n', ""), "tune.toml:12: lr_schedule: expected constant, got linear"),
     "warm-up": (edited("batch_size = 4", "warmup_ratio = 0.1"), "tune.toml:12: warmup_ratio: expected 0, got 0.1"),
