@@ -32,6 +32,12 @@ void check_options(const AugmentOptions& options, const Parsed& parsed) {
   const std::size_t models = pseudo.ensemble.size() + 1;
   if (!pseudo.calibration_pairs.empty() && pseudo.calibration_pairs.size() != models)
     fail_input("augment: --calibration-pairs: expected {}, one a reward model, got {}", models, pseudo.calibration_pairs.size());
+  if (pseudo.confidence == ConfidenceKind::agreement &&
+      pseudo.min_agreement * static_cast<double>(models) > static_cast<double>(models - 1))
+    fail_input("augment: --confidence agreement: expected --min-agreement of at most {} / {} with it, got {}; every confidence would be 1",
+               models - 1, models, pseudo.min_agreement);
+  if (pseudo.first_confidence > 0 && pseudo.rounds == 1)
+    fail_input("augment: --first-confidence: expected --rounds of at least 2 with it, got 1; it has no effect so");
   if (pseudo.round > pseudo.rounds)
     fail_input("augment: --round: expected at most {}, the number of --rounds, got {}", pseudo.rounds, pseudo.round);
   if (pseudo.first_confidence > 0 && pseudo.first_confidence < pseudo.min_confidence)
@@ -85,7 +91,8 @@ class Augmentation {
                              [&](const JsonRow& row) {
                                Pair pair = parse_pair(row);
                                if (pair.chosen == pair.rejected) fail_input("{}: chosen and rejected are equal", pair.where);
-                               pairs_.push_back({std::move(pair), "labelled", {}, {}, false, row.value});
+                               const Origin origin = read_origin(row.value);
+                               pairs_.push_back({std::move(pair), "labelled", origin.confidence, {}, origin.tie, row.value});
                              }),
                 log_);
   }

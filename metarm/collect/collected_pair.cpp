@@ -20,6 +20,7 @@ Json to_row(const CollectedPair& collected, const Content& chosen, const Content
   Json& origin = row["origin"] = {{"kind", collected.kind}, {"row", row_name(pair)}};
   if (!collected.others.empty()) origin["others"] = collected.others;
   if (collected.confidence) origin["confidence"] = *collected.confidence;
+  if (collected.tie) origin["tie"] = true;
   return row;
 }
 
@@ -27,9 +28,18 @@ Json to_row(const CollectedPair& collected, const Content& chosen, const Content
 
 std::string row_name(const Pair& pair) { return pair.id.empty() ? pair.where : pair.id; }
 
+Origin read_origin(const Json& row) {
+  Origin read;
+  const Json origin = row.value("origin", Json());
+  if (!origin.is_object()) return read;  // another program's
+  read.tie = origin.value("kind", Json()) == "cross-neutral" || origin.value("tie", Json()) == true;
+  if (const Json confidence = origin.value("confidence", Json()); confidence.is_number()) read.confidence = confidence.get<double>();
+  return read;
+}
+
 std::vector<Json> to_rows(const CollectedPair& collected) {
   const Pair& pair = collected.pair;
-  if (!collected.tie) return {to_row(collected, pair.chosen, pair.rejected, pair.weight)};
+  if (!collected.tie || collected.row) return {to_row(collected, pair.chosen, pair.rejected, pair.weight)};
   return {to_row(collected, pair.chosen, pair.rejected, pair.weight / 2), to_row(collected, pair.rejected, pair.chosen, pair.weight / 2)};
 }
 

@@ -23,8 +23,15 @@ struct CollectedPair {
 // How a row is named in others' origin: its id, or file:line.
 std::string row_name(const Pair& pair);
 
-// The rows to write: one with `origin` {kind, row, others, confidence}; an `origin` that was read stays. Of a tie two, both orders with
-// half the weight each, whose losses add up to that of a label of 1/2:
+// What a row's `origin` says of it, where an earlier call wrote one.
+struct Origin {
+  std::optional<double> confidence;
+  bool tie = false;
+};
+Origin read_origin(const Json& row);
+
+// The rows to write: one with `origin` {kind, row, others, confidence, tie}; an `origin` that was read stays. Of a tie two, both orders
+// with half the weight each, whose losses add up to that of a label of 1/2; of one that was read, the row that it is:
 //
 //   1/2 · −log σ(d) + 1/2 · −log σ(−d),   minimal at d = 0
 std::vector<Json> to_rows(const CollectedPair& pair);

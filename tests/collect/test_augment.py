@@ -243,7 +243,7 @@ def test_agreement_of_three(tmp_path):
     row = {"prompt": "q", "responses": [" a", " b"]}
     files = [write_rows(tmp_path / f"{i}.jsonl", [row | {"rewards": rewards}]) for i, rewards in enumerate([[1.0, 0.0], [1.0, 0.0], [0.0, 0.5]])]
     arguments = ["--groups", files[0], "--ensemble", files[1], files[2], "--confidence", "agreement"]
-    assert run_metarm("augment", *arguments, "--output", tmp_path / "out.jsonl", check=False).returncode == 2  # one of three disagrees
+    assert run_metarm("augment", *arguments[:-2], "--output", tmp_path / "out.jsonl", check=False).returncode == 2  # one of three disagrees
     rows, _ = augment(tmp_path, *arguments, "--min-agreement", 0.6)
     assert [(row["chosen"], row["origin"]["confidence"]) for row in rows] == [(" a", pytest.approx(2 / 3))]
 
@@ -283,6 +283,27 @@ def test_judged_pairs_and_ties(tmp_path):
     assert [(row["chosen"], row["weight"]) for row in rows] == [(" y", 0.25)] and summary["left_out"]["unsure"] == 1
     rows, _ = augment(tmp_path, "--judgements", judged, "--judged-ties")
     assert [(row["chosen"], row["weight"]) for row in rows[2:]] == [(" x", 0.5), (" y", 0.5)]
+
+
+def test_a_later_call_knows_ties_and_confidence(pairs, tmp_path):
+    row = {"prompt": "Question 7?", "a": " Yes, it is.", "b": " No."}
+    judged = write_rows(tmp_path / "judged.jsonl", [row | {"outcome": "tie"}, row | {"prompt": "Question 8?", "outcome": "win", "a_reward": 0.5, "b_reward": 0.0}])
+    first, _ = augment(tmp_path, "--pairs", pairs, "--judgements", judged, "--judged-ties", "--cross-neutral-share", 0.1, name="first.jsonl")
+    ties = [row for row in first if row["origin"].get("tie")]
+    assert Counter(map(kind, ties))["judged"] == 2 and {kind(row) for row in ties} == {"judged", "cross-neutral"} and len(ties) > 200
+    for old in first[-2:]:  # as files have them that were written before ties had a field
+        del old["origin"]["tie"]
+    write_rows(tmp_path / "first.jsonl", first)
+    ties = [row for row in first if row["origin"].get("tie") or kind(row) == "cross-neutral"]
+
+    second, _ = augment(tmp_path, "--pairs", tmp_path / "first.jsonl", "--truncate-share", 1, name="second.jsonl")
+    assert second[:len(first)] == first  # once each, as they are
+    chosen = {(row["prompt"], row["chosen"]) for row in first if row not in ties}
+    assert len(second) > len(first) and all((row["prompt"], row["chosen"]) in chosen for row in second[len(first):])
+    drawn, summary = augment(tmp_path, "--pairs", tmp_path / "first.jsonl", "--balance-lengths", "draw", name="drawn.jsonl")
+    assert summary["length"]["left_out"] > 0 and [row for row in drawn if row in ties] == ties
+    ordered, _ = augment(tmp_path, "--pairs", tmp_path / "first.jsonl", "--order", "confidence", name="ordered.jsonl")
+    assert ordered[-1]["origin"]["confidence"] == pytest.approx(sigma(0.5)) and ordered[:-1] == [row for row in first if row != ordered[-1]]
 
 
 def test_whole_texts_and_conversations(tmp_path):
