@@ -6,7 +6,7 @@
 #include <functional>
 
 #include "metarm/explain/difference_attribution.h"
-#include "metarm/explain/hidden_states.h"
+#include "metarm/model/hidden_states.h"
 
 namespace metarm {
 

@@ -40,11 +40,14 @@ struct EnumNames<MetaOrder> {
   static constexpr std::pair<MetaOrder, const char*> values[] = {{MetaOrder::first, "first"}, {MetaOrder::second, "second"}};
 };
 
-enum class BalanceBy { none, subset, policy, round };
+enum class BalanceBy { none, subset, policy, round, clusters };
 template <>
 struct EnumNames<BalanceBy> {
-  static constexpr std::pair<BalanceBy, const char*> values[] = {
-      {BalanceBy::none, "none"}, {BalanceBy::subset, "subset"}, {BalanceBy::policy, "policy"}, {BalanceBy::round, "round"}};
+  static constexpr std::pair<BalanceBy, const char*> values[] = {{BalanceBy::none, "none"},
+                                                                 {BalanceBy::subset, "subset"},
+                                                                 {BalanceBy::policy, "policy"},
+                                                                 {BalanceBy::round, "round"},
+                                                                 {BalanceBy::clusters, "clusters"}};
 };
 
 struct AlignOptions {
@@ -57,10 +60,12 @@ struct AlignOptions {
   MetaOrder meta_order = MetaOrder::first;
   std::int64_t meta_batch_size = 8;
   BalanceBy balance_by = BalanceBy::none;
+  std::int64_t clusters = 4;
   double recency_half_life = 0;
   double hard_groups = 1;
   double max_overlap = 0;
   double meta_adapt = 0;
+  double meta_backoff = 1;
   double joint_weight = 0.1;
   std::string policy, reference_policy;
   double importance_temperature = 0.01;
@@ -95,8 +100,9 @@ struct AlignOptions {
     visit(self.balance_by,
           {.name = "balance-by",
            .help = "Modes of the shifted responses, which get equal parts of the meta steps: by the rows' subset, policy or "
-                   "round; none: as many as there are.",
+                   "round; clusters: found in --model's hidden states; none: as many as there are.",
            .needs = "responses"});
+    visit(self.clusters, {.name = "clusters", .help = "How many, for --balance-by clusters.", .min = 2, .max = 1000});
     visit(
         self.recency_half_life,
         {.name = "recency-half-life",
@@ -120,6 +126,12 @@ struct AlignOptions {
                                     "meta_cosine) after each of its steps, up to 10 times --meta-lr or a tenth of it; 0: it stays.",
                             .min = 0,
                             .max = 10});
+    visit(self.meta_backoff, {.name = "meta-backoff",
+                              .help = "Times this for all meta learning rates after each evaluation whose held-out loss is not below the "
+                                      "lowest before it, down to a tenth of --meta-lr; 1: they stay.",
+                              .min = 0.01,
+                              .max = 1,
+                              .needs = "eval-steps"});
     visit(self.joint_weight, {.name = "joint-weight", .help = "Weight of J for --method joint. [lambda]", .min = 0});
     visit(self.policy, {.name = "policy",
                         .help = "Causal language model that the reward model is to judge now, for --method importance. [OCRM pi]",

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <initializer_list>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "metarm/meta/importance.h"
 #include "metarm/meta/meta_direction.h"
 #include "metarm/meta/shifted_groups.h"
+#include "metarm/train/best_evaluation.h"
 #include "metarm/train/data_order.h"
 #include "metarm/train/fingerprint.h"
 #include "metarm/train/pair_data.h"
@@ -57,9 +59,13 @@ class Alignment {
                                          options_.scoring.tokens_per_batch);
     made.add_gradient = [this](std::int64_t step, std::int64_t, at::Tensor& gradient) { return add_gradient(step, gradient); };
     if (options_.method == Method::meta) made.state.tensors = direction_.state();
-    if (options_.meta_adapt > 0)
+    if (moves_meta_lr())
       for (std::size_t mode = 0; mode < meta_lr_.size(); ++mode)
         made.state.numbers.emplace_back(fmt::format("meta_lr_{}", mode), &meta_lr_[mode]);
+    if (options_.meta_backoff < 1) {
+      std::ranges::copy(best_evaluation_.numbers("meta_backoff"), std::back_inserter(made.state.numbers));
+      made.evaluate = [this, evaluate = made.evaluate] { return back_off(evaluate()); };
+    }
     return made;
   }
 
@@ -76,6 +82,16 @@ class Alignment {
     figures["tokens"] = figures["tokens"].get<std::int64_t>() + difference_.token_count(groups);
     if (options_.method == Method::importance) figures.update(importance_.figures(pairs));
     return figures;
+  }
+
+  bool moves_meta_lr() const { return options_.meta_adapt > 0 || options_.meta_backoff < 1; }
+  double bounded(double meta_lr) const { return std::clamp(meta_lr, options_.meta_lr / 10, options_.meta_lr * 10); }
+
+  HeldOutFigures back_off(HeldOutFigures evaluation) {
+    best_evaluation_.add(1, evaluation.figures["eval_loss"].get<double>());
+    if (best_evaluation_.since() > 0)
+      for (double& meta_lr : meta_lr_) meta_lr = bounded(meta_lr * options_.meta_backoff);
+    return evaluation;
   }
 
   // All but meta: each gradient at θ.
@@ -118,11 +134,10 @@ class Alignment {
       own_gradient.add_(difference_.hessian_product(groups, vector), meta_lr);
     }
     direction_.advance(v);
+    if (moves_meta_lr()) figures["meta_lr"] = meta_lr;
     if (options_.meta_adapt > 0) {
-      figures["meta_lr"] = meta_lr;
       figures["mode"] = mode;
-      if (std::isfinite(agreement))
-        meta_lr_[mode] = std::clamp(meta_lr * std::exp(-options_.meta_adapt * agreement), options_.meta_lr / 10, options_.meta_lr * 10);
+      if (std::isfinite(agreement)) meta_lr_[mode] = bounded(meta_lr * std::exp(-options_.meta_adapt * agreement));
     }
     return figures;
   }
@@ -139,19 +154,21 @@ class Alignment {
   DataOrder pair_order_;
   GroupOrder group_order_;
   std::vector<double> meta_lr_;  // η of each mode
+  BestEvaluation best_evaluation_;
 };
 
 // Options of one method have no effect with another.
-void expect_method(Method method, std::initializer_list<const char*> names, const AlignOptions& options, const Parsed& parsed) {
-  for (const char* name : names)
-    if (options.method != method && parsed.given.contains(name))
-      fail_input("align: --{}: expected --method {} with it, got {}", name, enum_name(method), enum_name(options.method));
-}
-
 void check_options(const AlignOptions& options, const Parsed& parsed) {
-  expect_method(Method::meta, {"meta-lr", "meta-scale", "meta-order", "meta-adapt"}, options, parsed);
-  expect_method(Method::joint, {"joint-weight"}, options, parsed);
-  expect_method(Method::importance, {"policy", "reference-policy", "importance-temperature"}, options, parsed);
+  const auto expect_method = [&](Method method, std::initializer_list<const char*> names) {
+    expect_choice("align", parsed, "method", options.method, method, names);
+  };
+  expect_method(Method::meta, {"meta-lr", "meta-scale", "meta-order", "meta-adapt", "meta-backoff"});
+  expect_method(Method::joint, {"joint-weight"});
+  expect_method(Method::importance, {"policy", "reference-policy", "importance-temperature"});
+  expect_choice("align", parsed, "balance-by", options.balance_by, BalanceBy::clusters, {"clusters"});
+  if (options.balance_by == BalanceBy::round && options.recency_half_life > 0)
+    fail_input(
+        "align: --recency-half-life: expected it without --balance-by round, got both; equal parts for all rounds leave it without effect");
   if (options.method == Method::importance && options.policy.empty())
     fail_input("align: --method importance: expected --policy and --reference-policy, whose ratio weighs the pairs, got neither");
   const bool steps_on_j = options.method == Method::meta || options.method == Method::joint;
@@ -182,9 +199,13 @@ std::optional<TrainingSummary> align_reward_model(const AlignOptions& given, con
   setup.load_as_reward_model(MissingHead::fail, options.method == Method::meta, options.training, options.scoring, log);
   if (options.training.lm_loss_weight > 0) setup.load_language_head();
   // Before the pairs are weighted: weights are computed, and may differ by rounding where a run goes on with another number of ranks.
-  run.expect_data({{"pairs", fingerprint(data.pairs.pairs)},
-                   {"eval_pairs", fingerprint(data.pairs.held_out)},
-                   {"responses", fingerprint(data.shifted.groups)}});
+  Json told = {{"pairs", fingerprint(data.pairs.pairs)},
+               {"eval_pairs", fingerprint(data.pairs.held_out)},
+               {"responses", fingerprint(data.shifted.groups)}};
+  if (options.balance_by != BalanceBy::none || options.recency_half_life > 0)
+    told["modes"] = fingerprint(data.shifted.modes, data.shifted.weights);
+  run.expect_data(std::move(told));
+  if (options.balance_by == BalanceBy::clusters) find_modes(data.shifted, options, setup, log);
   if (options.hard_groups < 1) keep_hardest(data.shifted, options, setup, log);
   ImportanceWeights importance;
   if (options.method == Method::importance) importance = weigh_pairs(options, std::move(data.for_policies), data.pairs.pairs, ranks, log);

@@ -40,13 +40,19 @@ std::int64_t GroupOrder::drawn(const Mode& mode, std::uint64_t seed, std::int64_
 std::vector<std::int64_t> GroupOrder::batch(std::int64_t step, std::int64_t count) {
   std::vector<std::int64_t> taken;
   const auto modes = static_cast<std::int64_t>(modes_.size());
-  for (std::int64_t slot = step * count; slot < (step + 1) * count; ++slot) {
-    Mode& mode = modes_[static_cast<std::size_t>((mode_a_step_ ? step : slot) % modes)];
-    const std::int64_t of_mode = mode_a_step_ ? step / modes * count + slot % count : slot / modes;
+  const auto take = [&](Mode& mode, std::int64_t slot, std::int64_t of_mode) {
     if (mode.sums.empty())
       taken.push_back(mode.groups[static_cast<std::size_t>(mode.order.stream(of_mode, 1).front())]);
     else
       taken.push_back(drawn(mode, seed_, slot, taken));
+  };
+  if (mode_a_step_ && modes > 0) {
+    Mode& mode = modes_[mode_of_step(step)];
+    const std::int64_t own = std::min(count, std::ssize(mode.groups));
+    for (std::int64_t i = 0; i < own; ++i) take(mode, step * count + i, step / modes * own + i);
+  } else {
+    for (std::int64_t slot = step * count; slot < (step + 1) * count; ++slot)
+      take(modes_[static_cast<std::size_t>(slot % modes)], slot, slot / modes);
   }
   return taken;
 }

@@ -20,7 +20,7 @@ class GroupOrder {
   // taking turns by step.
   GroupOrder(std::span<const std::string> modes, std::vector<double> weights, bool mode_a_step, std::uint64_t seed, bool shuffle);
 
-  // `count` of the groups' indices for step `step` (from 0).
+  // `count` of the groups' indices for step `step` (from 0); with mode_a_step no more than the step's mode has.
   std::vector<std::int64_t> batch(std::int64_t step, std::int64_t count);
   // Names, in order; no groups: none.
   const std::vector<std::string>& mode_names() const { return names_; }

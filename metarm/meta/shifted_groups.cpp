@@ -1,15 +1,21 @@
 #include "metarm/meta/shifted_groups.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include <cstdint>
+#include <iterator>
 #include <map>
+#include <numeric>
+#include <span>
 #include <utility>
 
 #include "metarm/base/error.h"
 #include "metarm/eval/evaluate.h"
 #include "metarm/meta/group_choice.h"
 #include "metarm/meta/group_order.h"
+#include "metarm/meta/k_means.h"
+#include "metarm/model/hidden_states.h"
 
 namespace metarm {
 
@@ -31,17 +37,41 @@ std::string mode_of(const ResponseGroup& row, BalanceBy balance_by) {
     case BalanceBy::subset: return label_of(row, row.subset, "subset");
     case BalanceBy::policy: return label_of(row, row.policy, "policy");
     case BalanceBy::round: return std::to_string(round_of(row, "--balance-by round"));
+    case BalanceBy::clusters: return "";  // known with the model
   }
   fail_internal("unknown --balance-by");
 }
 
-// "a: 12, b: 40"
-std::string count_modes(const std::vector<std::string>& modes) {
+// "response groups by subset: a: 12, b: 40"
+void tell_modes(BalanceBy balance_by, const std::vector<std::string>& modes, Log& log) {
   std::map<std::string, int> counts;
   for (const std::string& mode : modes) ++counts[mode];
   std::string text;
   for (const auto& [mode, count] : counts) text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", mode, count);
-  return text;
+  log.info(fmt::format("response groups by {}: {}", enum_name(balance_by), text));
+}
+
+// Each group's mean over its responses: float32 [G, D] on the CPU, the same on all ranks.
+at::Tensor mean_states(const std::vector<EncodedGroup>& groups, const TrainingSetup& setup, std::int64_t tokens_per_batch) {
+  std::vector<std::int64_t> costs;
+  for (const EncodedGroup& group : groups)
+    costs.push_back(std::accumulate(group.responses.begin(), group.responses.end(), std::int64_t{0},
+                                    [](std::int64_t sum, const TokenIds& tokens) { return sum + std::ssize(tokens); }));
+  const Part mine = consecutive_rows_of_rank(costs, setup.ranks.rank(), setup.ranks.size());
+  std::vector<std::vector<TokenIds>> sequences;
+  for (std::int64_t i = mine.begin; i < mine.end; ++i) sequences.push_back(groups[static_cast<std::size_t>(i)].responses);
+  at::Tensor mean_GD = at::zeros({static_cast<std::int64_t>(groups.size()), setup.config().spec.width}, at::kDouble);
+  if (!sequences.empty()) {
+    const at::Tensor hidden_BD = hidden_states(setup.reward_model(), sequences, tokens_per_batch).to(at::kDouble);
+    std::int64_t first = 0;
+    for (std::int64_t i = mine.begin; i < mine.end; ++i) {
+      const auto count = static_cast<std::int64_t>(groups[static_cast<std::size_t>(i)].responses.size());
+      mean_GD[i] = hidden_BD.narrow(0, first, count).mean(0);
+      first += count;
+    }
+  }
+  setup.ranks.sum(std::span(mean_GD.data_ptr<double>(), static_cast<std::size_t>(mean_GD.numel())));
+  return mean_GD;
 }
 
 }  // namespace
@@ -64,10 +94,23 @@ ShiftedGroups load_shifted_groups(const AlignOptions& options, const TrainingSet
     shifted.modes.push_back(mode_of(row, options.balance_by));
     if (options.recency_half_life > 0) rounds.push_back(round_of(row, "--recency-half-life"));
   }
-  if (options.balance_by != BalanceBy::none)
-    log.info(fmt::format("response groups by {}: {}", enum_name(options.balance_by), count_modes(shifted.modes)));
+  if (options.balance_by != BalanceBy::none && options.balance_by != BalanceBy::clusters)
+    tell_modes(options.balance_by, shifted.modes, log);
   if (!rounds.empty()) shifted.weights = recency_weights(rounds, options.recency_half_life);
   return shifted;
+}
+
+void find_modes(ShiftedGroups& shifted, const AlignOptions& options, TrainingSetup& setup, Log& log) {
+  const auto count = static_cast<std::int64_t>(shifted.groups.size());
+  if (count < options.clusters) fail_input("--clusters: expected no more than the {} response groups, got {}", count, options.clusters);
+  setup.trainable->load_compute();
+  const at::Tensor mean_GD = mean_states(shifted.groups, setup, options.scoring.tokens_per_batch);
+  const auto seed = static_cast<std::uint64_t>(options.common.seed);
+  std::map<std::int64_t, std::string> names;
+  shifted.modes.clear();
+  for (const std::int64_t cluster : k_means(mean_GD, options.clusters, seed))
+    shifted.modes.push_back(names.emplace(cluster, std::to_string(names.size() + 1)).first->second);
+  tell_modes(options.balance_by, shifted.modes, log);
 }
 
 void keep_hardest(ShiftedGroups& shifted, const AlignOptions& options, TrainingSetup& setup, Log& log) {

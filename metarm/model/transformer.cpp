@@ -1,14 +1,15 @@
 #include "metarm/model/transformer.h"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "metarm/base/error.h"
 #include "metarm/base/random.h"
+#include "metarm/model/dropout.h"
 #include "metarm/model/fused_linear.h"
 #include "metarm/model/matrix_product.h"
 #include "metarm/model/partial_pass.h"
@@ -21,14 +22,20 @@ namespace {
 // A forward pass through one layer after another.
 class LayerStack {
  public:
-  LayerStack(const Model& model, Attention attention, Rotary rotary, const ForwardOptions& options)
-      : model_(model), spec_(model.spec), attention_(std::move(attention)), rotary_(std::move(rotary)), options_(options) {}
+  // token_keys: of all tokens, for dropout.
+  LayerStack(const Model& model, Attention attention, Rotary rotary, const ForwardOptions& options, std::vector<std::uint64_t> token_keys)
+      : model_(model),
+        spec_(model.spec),
+        attention_(std::move(attention)),
+        rotary_(std::move(rotary)),
+        options_(options),
+        token_keys_(std::move(token_keys)) {}
 
   // All tokens attend and are attended to; the result is of those at `rows`, or of all where it is undefined.
   at::Tensor layer(std::int64_t index, const at::Tensor& hidden_ND, const at::Tensor& rows) const {
     const at::Tensor mixed = taken(attention_mix(index, hidden_ND), rows), hidden = taken(hidden_ND, rows);
-    const at::Tensor middle = hidden + dropped(attention_out(index, mixed), index, 0);
-    return middle + dropped(mlp_block(index, spec_.parallel_residual ? hidden : middle), index, 1);
+    const at::Tensor middle = hidden + dropped(attention_out(index, mixed), rows, index, 0);
+    return middle + dropped(mlp_block(index, spec_.parallel_residual ? hidden : middle), rows, index, 1);
   }
 
  private:
@@ -104,13 +111,19 @@ class LayerStack {
     return spec_.norm_place == NormPlace::before ? out : transformed(rms(layer, Slot::mlp_post_norm_weight), out);
   }
 
-  at::Tensor dropped(const at::Tensor& x, std::int64_t layer, std::int64_t block) const {
+  at::Tensor dropped(const at::Tensor& x, const at::Tensor& rows, std::int64_t layer, std::int64_t block) const {
     if (options_.dropout <= 0) return x;
     const std::uint64_t seed =
         derive_seed(options_.dropout_seed, "dropout", static_cast<std::uint64_t>(layer), static_cast<std::uint64_t>(block));
-    at::Generator generator = at::detail::createCPUGenerator(seed);
-    const at::Tensor keep = at::empty(x.sizes(), at::TensorOptions().dtype(at::kFloat)).bernoulli_(1.0 - options_.dropout, generator);
-    return x * keep.div_(1.0 - options_.dropout).to(x.options());
+    if (token_keys_.empty()) fail_internal("dropout: expected a batch of token trees");
+    std::vector<std::uint64_t> keys = token_keys_;
+    if (rows.defined()) {
+      const at::Tensor on_cpu = rows.cpu();
+      keys.clear();
+      for (std::int64_t i = 0; i < on_cpu.numel(); ++i)
+        keys.push_back(token_keys_[static_cast<std::size_t>(on_cpu.data_ptr<std::int64_t>()[i])]);
+    }
+    return x * dropout_mask(keys, x.size(1), options_.dropout, seed).to(x.options());
   }
 
   const Model& model_;
@@ -118,6 +131,7 @@ class LayerStack {
   const Attention attention_;
   const Rotary rotary_;
   const ForwardOptions options_;
+  const std::vector<std::uint64_t> token_keys_;
 };
 
 at::Tensor embed(const Model& model, const at::Tensor& token_N, const at::Tensor& position_N) {
@@ -153,9 +167,11 @@ at::Tensor embed(const Model& model, const std::vector<std::int64_t>& tokens, co
 
 // The layers of `range`, the last of them for the tokens at `rows` alone, or for all where there are none.
 at::Tensor run_range(const Model& model, const LayerRange& range, at::Tensor hidden, const std::vector<std::int64_t>& positions,
-                     const Attention& attention, const ForwardOptions& options, const std::vector<std::int64_t>& rows) {
+                     const Attention& attention, const ForwardOptions& options, const std::vector<std::int64_t>& rows,
+                     std::vector<std::uint64_t> token_keys = {}) {
   const at::Device device = device_of(model);
-  const auto stack = std::make_shared<const LayerStack>(model, attention, make_rotary(model.spec, to_device(positions, device)), options);
+  const auto stack = std::make_shared<const LayerStack>(model, attention, make_rotary(model.spec, to_device(positions, device)), options,
+                                                        std::move(token_keys));
   const at::Tensor wanted = rows.empty() ? at::Tensor() : to_device(rows, device);
   for (std::int64_t i = range.begin; i < range.end; ++i) {
     const bool last = i + 1 == range.end;
@@ -180,8 +196,9 @@ at::Tensor run_layer_range(const Model& model, const Batch& batch, const LayerRa
 }
 
 at::Tensor run_batch(const Model& model, const Batch& batch, const ForwardOptions& options, const std::vector<std::int64_t>& rows) {
-  return run_layers(model, batch.tokens, batch.positions, TreeAttention(model.spec, batch.segments, options.twice_differentiable), options,
-                    rows);
+  std::vector<std::uint64_t> keys = options.dropout > 0 ? path_keys(batch) : std::vector<std::uint64_t>();
+  return run_range(model, {0, model.spec.layers}, embed_batch(model, batch), batch.positions,
+                   TreeAttention(model.spec, batch.segments, options.twice_differentiable), options, rows, std::move(keys));
 }
 
 at::Tensor final_norm(const Model& model, const at::Tensor& hidden_ND) {

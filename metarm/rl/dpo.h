@@ -35,6 +35,7 @@ struct DpoTrainingOptions : TrainingOptions {
         {.name = "label-smoothing", .help = "Probability that a label is taken to be wrong. [TRL label_smoothing]", .min = 0, .max = 0.5});
     TrainingOptions::fields(self, visit);
     visit(self.eval_pairs, {.name = "eval-pairs", .help = "Held-out pairs to evaluate on at the end, and every --eval-steps."});
+    early_stopping_field(self, visit);
   }
 };
 

@@ -25,7 +25,6 @@ class Pieces {
   std::span<const TreeRange> ranges() const { return ranges_; }
   std::int64_t step_tokens() const { return own_.step_tokens; }
   std::size_t tree_count() const { return own_.trees.size(); }
-  std::size_t first_place(const TreeRange& range) const { return own_.places[range.begin]; }
 
   Microbatch make(const TreeRange& range, const ForwardOptions& options) const {
     const std::size_t count = range.end - range.begin;
@@ -76,9 +75,7 @@ std::int64_t ResponsePass::backward(const Ranks& ranks, std::span<const Response
                                     const std::function<at::Tensor(const Microbatch&)>& loss) const {
   const Pieces pieces(trees, ranks, tokens_per_batch);
   for (const TreeRange& range : pieces.ranges()) {
-    // The masks are a function of the update and of which trees the pass has.
-    const ForwardOptions options{dropout, derive_seed(seed, "dropout", static_cast<std::uint64_t>(update), pieces.first_place(range)),
-                                 gradient_checkpointing, false};
+    const ForwardOptions options{dropout, derive_seed(seed, "dropout", static_cast<std::uint64_t>(update)), gradient_checkpointing, false};
     const at::Tensor of_piece = loss(pieces.make(range, options));
     if (range.end == pieces.tree_count()) sum.before_last_pass();
     of_piece.backward();

@@ -27,6 +27,7 @@ struct SftTrainingOptions : TrainingOptions {
     TrainingOptions::fields(self, visit);
     visit(self.eval_data,
           {.name = "eval-data", .help = "Held-out rows, of which loss and perplexity are taken at the end, and every --eval-steps."});
+    early_stopping_field(self, visit);
   }
 };
 

@@ -72,4 +72,11 @@ Json fingerprint(std::span<const TokenIds> prompts) {
   return hash.with_rows(prompts.size());
 }
 
+Json fingerprint(std::span<const std::string> modes, std::span<const double> weights) {
+  Hash hash;
+  for (const std::string& mode : modes) hash.add(derive_seed(0, mode));
+  for (const double weight : weights) hash.add(weight);
+  return hash.with_rows(modes.size());
+}
+
 }  // namespace metarm

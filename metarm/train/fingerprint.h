@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 
 #include "metarm/base/json_lines.h"
 #include "metarm/data/encode.h"
@@ -15,5 +16,7 @@ Json fingerprint(std::span<const EncodedGroup> groups);
 Json fingerprint(std::span<const EncodedResponse> responses);
 Json fingerprint(std::span<const EncodedResponsePair> pairs);
 Json fingerprint(std::span<const TokenIds> prompts);
+// Of groups: names, and weights, or none.
+Json fingerprint(std::span<const std::string> modes, std::span<const double> weights);
 
 }  // namespace metarm

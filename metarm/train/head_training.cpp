@@ -40,6 +40,7 @@ class BatchNormHead : public HeadTraining {
 
   void advance(const at::Tensor& feature_BD, std::span<const at::Tensor> masters) const override {
     const at::NoGradGuard no_grad;
+    if (!at::isfinite(feature_BD).all().item<bool>()) return;  // a step that is skipped
     const double step = is_new(masters) ? 1 : kMomentum;
     masters[1].lerp_(feature_BD.mean(0), step);
     masters[2].lerp_(feature_BD.var(0, false), step);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -13,6 +14,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/stopwatch.h"
+#include "metarm/train/best_evaluation.h"
 #include "metarm/train/learner.h"
 
 namespace metarm {
@@ -42,7 +44,9 @@ class Loop {
                        ? training.max_steps
                        : static_cast<std::int64_t>(std::ceil(training.epochs * static_cast<double>(objective.steps_per_epoch)));
     const std::int64_t updates = total_steps_ * objective.updates_per_step;
-    add(setup, objective.add_gradient, {training.lr, updates, training.merge_lora, ""}, objective.state);
+    RunState state = objective.state;
+    if (stops_early()) std::ranges::copy(best_.numbers("best_evaluation"), std::back_inserter(state.numbers));
+    add(setup, objective.add_gradient, {training.lr, updates, training.merge_lora, ""}, state);
     if (const std::optional<SecondModel>& second = objective.second)
       add(second->setup, second->add_gradient, {second->lr, updates, second->merge_lora, second->name}, {});
     std::int64_t most = 0;
@@ -53,24 +57,22 @@ class Loop {
   TrainingSummary run() {
     const std::int64_t first = run_.last_checkpoint().value_or(0);
     if (first > 0) {
-      for (Trained& trained : trained_) trained.learner.load_checkpoint(run_.checkpoint_path(first), log_);
+      load(first);
       log_.info(fmt::format("going on after step {} of {}", first, total_steps_));
     }
     setup_.ranks.barrier();  // all have read what is there
     run_.begin_at(first);
     good_ = first - 1;
     try {
-      take_steps(first);
+      summary_.steps = take_steps(first);
     } catch (const Error& error) {
       const std::optional<std::int64_t> good = run_.last_checkpoint(good_);
       if (error.kind() != ErrorKind::input || !good) throw;
       throw Error(error.kind(), fmt::format("{}; the last good checkpoint is {}", error.what(), run_.checkpoint_path(*good)));
     }
-    const bool is_recorded = first == total_steps_;  // a checkpoint comes after its step's evaluation
-    if (objective_.evaluate) evaluate(total_steps_, !is_recorded);
-    if (training_.save_steps == total_steps_ && !is_recorded) save(total_steps_);
-    run_.remove_old_checkpoints(total_steps_, training_.save_total_limit);
-    summary_.steps = total_steps_;
+    if (summary_.steps == total_steps_) finish(first < total_steps_);
+    if (best_.step() > 0 && best_.step() != summary_.steps) return_to_best();
+    run_.remove_old_checkpoints(total_steps_, training_.save_total_limit, best_.step());
     summary_.skipped_steps = run_.skipped_steps();
     summary_.seconds = seconds();
     summary_.peak_memory_bytes = peak_memory_bytes();
@@ -94,16 +96,21 @@ class Loop {
   // The end has its own evaluation and model, and a checkpoint only where that is the one asked for: from it a longer run goes on.
   bool is_due(std::int64_t done, std::int64_t every) const { return every > 0 && done % every == 0 && done < total_steps_; }
 
-  void take_steps(std::int64_t first) {
-    for (std::int64_t step = first; step < total_steps_; ++step) {
-      take_step(step);
-      const std::int64_t done = step + 1;
+  bool stops_early() const { return training_.early_stopping_patience > 0; }
+  bool is_over() const { return stops_early() && best_.since() >= training_.early_stopping_patience; }
+
+  // After how many steps it ended.
+  std::int64_t take_steps(std::int64_t first) {
+    std::int64_t done = first;
+    while (done < total_steps_ && !is_over()) {
+      take_step(done);
+      ++done;
       if (objective_.evaluate && is_due(done, training_.eval_steps)) evaluate(done);
-      if (is_due(done, training_.save_steps)) save(done);
+      if (is_due(done, training_.save_steps) || best_.step() == done) save(done);
     }
     if (skipped_in_a_row() > 1)  // one is a bad row; more, and the weights are beyond use
-      fail_input("step {}: expected a finite gradient at the end, got {} in a row that are not; lower --lr", total_steps_,
-                 skipped_in_a_row());
+      fail_input("step {}: expected a finite gradient at the end, got {} in a row that are not; lower --lr", done, skipped_in_a_row());
+    return done;
   }
 
   void take_step(std::int64_t step) {
@@ -146,7 +153,7 @@ class Loop {
   // A step went well from the weights after `steps` ones.
   void confirm(std::int64_t steps) {
     good_ = steps;
-    if (std::exchange(has_new_checkpoint_, false)) run_.remove_old_checkpoints(good_, training_.save_total_limit);
+    if (std::exchange(has_new_checkpoint_, false)) run_.remove_old_checkpoints(good_, training_.save_total_limit, best_.step());
   }
 
   void save(std::int64_t done) {
@@ -161,9 +168,29 @@ class Loop {
   void evaluate(std::int64_t step, bool record = true) {
     setup_.trainable->load_compute();
     HeldOutFigures evaluation = objective_.evaluate();
-    if (record) run_.record(step, std::move(evaluation.figures));
+    if (record) {
+      if (stops_early()) best_.add(step, evaluation.figures.value("eval_loss", kNaN));
+      run_.record(step, std::move(evaluation.figures));
+    }
     log_.info(fmt::format("step {}: {}", step, evaluation.text));
     summary_.evaluation = std::move(evaluation.summary);
+  }
+
+  void load(std::int64_t step) {
+    for (Trained& trained : trained_) trained.learner.load_checkpoint(run_.checkpoint_path(step), log_);
+  }
+
+  // A checkpoint comes after its step's evaluation: a run that goes on from the last one has it recorded.
+  void finish(bool record) {
+    if (objective_.evaluate) evaluate(total_steps_, record);
+    if (training_.save_steps == total_steps_ && record) save(total_steps_);
+  }
+
+  void return_to_best() {
+    const std::int64_t best = best_.step();
+    log_.info(fmt::format("ended after step {}: the model is that of step {}, whose held-out loss is lowest", summary_.steps, best));
+    load(best);
+    evaluate(best, false);
   }
 
   TrainingSetup& setup_;
@@ -172,6 +199,7 @@ class Loop {
   RunDirectory& run_;
   Log& log_;
   std::vector<Trained> trained_;
+  BestEvaluation best_;  // of a training that stops early
   at::Tensor gradient_;  // of one of them at a time
   std::int64_t total_steps_ = 0;
   std::int64_t good_ = 0;           // after so many steps the weights were good

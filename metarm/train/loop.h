@@ -14,7 +14,7 @@
 namespace metarm {
 
 struct HeldOutFigures {
-  Json figures;      // to record: eval_...
+  Json figures;      // to record: eval_..., eval_loss among them where --early-stopping-patience is to judge by it
   Json summary;      // what the command says at its end
   std::string text;  // for people
 };
@@ -59,7 +59,9 @@ struct TrainingSummary {
 
 // All ranks together. Runs to the end from the run's last checkpoint and writes the finished model. A step whose gradient is not finite is
 // skipped and counted; ten in a row are an error, and so are two at the end. A checkpoint is good once the step after it was taken: only
-// then do older ones go, so that a run that diverges leaves the last good one. An input error of a step names it.
+// then do older ones go, so that a run that diverges leaves the last good one. With
+// --early-stopping-patience the best evaluation so far has a checkpoint, which stays, and the finished model is that one. An input error of
+// a step names it.
 TrainingSummary run_training(TrainingSetup& setup, const Objective& objective, const TrainingOptions& training, RunDirectory& run,
                              Log& log);
 

@@ -30,7 +30,7 @@ PairwiseFigures PairwiseStep::backward_through_head(const TrainingSetup& setup, 
   const std::vector<TreeRange> ranges = pack_trees(own.trees, tokens_per_batch);
   const auto pass_of = [&](const TreeRange& range) {
     return run_pairs(setup.reward_model(), std::span(own.trees).subspan(range.begin, range.end - range.begin),
-                     {.lm_loss = lm_loss_weight > 0, .features = true}, forward(step, own.places[range.begin]));
+                     {.lm_loss = lm_loss_weight > 0, .features = true}, forward(step));
   };
   std::vector<at::Tensor> features;
   PairPass last;

@@ -38,8 +38,8 @@ PairTargets PairwiseStep::targets(const TrainingSetup& setup, std::span<const En
   return {column(margins, setup.device()), column(weights, setup.device()), column(labels, setup.device())};
 }
 
-ForwardOptions PairwiseStep::forward(std::int64_t step, std::size_t first_place) const {
-  return {dropout, derive_seed(seed, "dropout", static_cast<std::uint64_t>(step), first_place), gradient_checkpointing, false};
+ForwardOptions PairwiseStep::forward(std::int64_t step) const {
+  return {dropout, derive_seed(seed, "dropout", static_cast<std::uint64_t>(step)), gradient_checkpointing, false};
 }
 
 PairwiseFigures PairwiseStep::backward(const TrainingSetup& setup, std::span<const EncodedPair> pairs, std::span<const std::int64_t> rows,
@@ -52,8 +52,8 @@ PairwiseFigures PairwiseStep::backward(const TrainingSetup& setup, std::span<con
   at::Tensor sums = at::zeros({4}, at::kFloat).to(setup.device());  // loss, correct, margin, loss of the language model
   for (const TreeRange range : pack_trees(own.trees, tokens_per_batch)) {
     const std::size_t count = range.end - range.begin;
-    const PairPass pass = run_pairs(setup.reward_model(), std::span(own.trees).subspan(range.begin, count), {.lm_loss = lm_loss_weight > 0},
-                                    forward(step, own.places[range.begin]));
+    const PairPass pass =
+        run_pairs(setup.reward_model(), std::span(own.trees).subspan(range.begin, count), {.lm_loss = lm_loss_weight > 0}, forward(step));
     const PairTargets of = targets(setup, pairs, rows, std::span(own.places).subspan(range.begin, count));
     const at::Tensor loss = pairwise_losses(pass.chosen_B, pass.rejected_B, of, {label_smoothing, center_rewards_coefficient}).sum();
     const at::Tensor lm_loss = lm_loss_weight > 0 ? (pass.lm_loss_B * of.weight_B).sum() : at::zeros_like(loss);

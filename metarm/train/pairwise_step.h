@@ -45,7 +45,7 @@ struct PairwiseStep {
   static RankTrees trees(const TrainingSetup& setup, std::span<const EncodedPair> pairs, std::span<const std::int64_t> rows);
   static PairTargets targets(const TrainingSetup& setup, std::span<const EncodedPair> pairs, std::span<const std::int64_t> rows,
                              std::span<const std::size_t> places);
-  ForwardOptions forward(std::int64_t step, std::size_t first_place) const;  // masks are a function of the step and of the pass's rows
+  ForwardOptions forward(std::int64_t step) const;
 };
 
 Json to_json(const PairwiseFigures& figures);

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <initializer_list>
 #include <utility>
 
 #include "metarm/train/data_order.h"
@@ -22,12 +23,11 @@ std::vector<Pair> bootstrapped(const std::vector<Pair>& rows, std::uint64_t seed
 
 // Options of one head training have no effect with another.
 void check_head_options(const HeadTrainingOptions& options, const Parsed& parsed) {
-  const std::pair<const char*, HeadTrainingKind> owners[] = {{"bottleneck-weight", HeadTrainingKind::bottleneck},
-                                                             {"bottleneck-width", HeadTrainingKind::bottleneck},
-                                                             {"length-weight", HeadTrainingKind::length_head}};
-  for (const auto& [name, kind] : owners)
-    if (parsed.given.contains(name) && options.head_training != kind)
-      fail_input("train: --{}: expected --head-training {} with it, got {}", name, enum_name(kind), enum_name(options.head_training));
+  const auto expect = [&](HeadTrainingKind kind, std::initializer_list<const char*> names) {
+    expect_choice("train", parsed, "head-training", options.head_training, kind, names);
+  };
+  expect(HeadTrainingKind::bottleneck, {"bottleneck-weight", "bottleneck-width"});
+  expect(HeadTrainingKind::length_head, {"length-weight"});
 }
 
 }  // namespace

@@ -200,11 +200,12 @@ void RunDirectory::save_checkpoint(std::int64_t step, const std::function<void(c
   folder.commit();
 }
 
-void RunDirectory::remove_old_checkpoints(std::int64_t most, std::int64_t keep) const {
+void RunDirectory::remove_old_checkpoints(std::int64_t most, std::int64_t keep, std::int64_t best) const {
   if (!writes_ || keep == 0) return;
   std::vector<std::int64_t> steps = checkpoint_steps();
   std::erase_if(steps, [&](std::int64_t step) { return step > most; });
-  for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < steps.size(); ++i) fs::remove_all(checkpoint_path(steps[i]));
+  for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < steps.size(); ++i)
+    if (steps[i] != best) fs::remove_all(checkpoint_path(steps[i]));
 }
 
 }  // namespace metarm

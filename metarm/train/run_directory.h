@@ -46,8 +46,8 @@ class RunDirectory {
   void save_model(const std::function<void(const std::string& folder)>& write) const;
   // `write(folder)` fills checkpoints/step-N, which appears whole.
   void save_checkpoint(std::int64_t step, const std::function<void(const std::string& folder)>& write);
-  // Of the checkpoints after up to `most` steps all but the last `keep` (0: all) are removed.
-  void remove_old_checkpoints(std::int64_t most, std::int64_t keep) const;
+  // Of the checkpoints after up to `most` steps all but the last `keep` (0: all), and the one after `best` steps, are removed.
+  void remove_old_checkpoints(std::int64_t most, std::int64_t keep, std::int64_t best) const;
 
  private:
   std::string file(const char* name) const;

@@ -13,6 +13,9 @@ void check_training_options(const char* command, const TrainingOptions& options,
   if (options.optimizer != OptimizerKind::adamw && given("optimizer-dtype"))
     fail_input("{}: --optimizer-dtype: expected --optimizer adamw with it, got {}, which keeps no moments", command,
                enum_name(options.optimizer));
+  if (options.lr * options.l2_sp > 1)
+    fail_input("{}: --l2-sp: expected up to 1 / --lr, {:g}, got {:g}; beyond it a step goes past the weights that it is to return to",
+               command, 1 / options.lr, options.l2_sp);
   if (options.lora_rank > 0 && options.freeze_layers > 0)
     fail_input("{}: --freeze-layers: expected it without --lora-rank, got both; under adapters all layers are frozen", command);
   if (options.lora_rank > 0 && !options.merge_lora && given("save-dtype"))

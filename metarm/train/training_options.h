@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "metarm/base/error.h"
 #include "metarm/base/options.h"
 #include "metarm/model/checkpoint.h"
 #include "metarm/model/common_options.h"
@@ -57,6 +59,7 @@ struct TrainingOptions {
   std::int64_t lora_layers = 0;
   bool merge_lora = false;
   std::int64_t eval_steps = 0;
+  std::int64_t early_stopping_patience = 0;
   std::int64_t save_steps = 500;
   std::int64_t save_total_limit = 1;
   SaveDType save_dtype = SaveDType::float32;
@@ -125,6 +128,18 @@ struct TrainingOptions {
     visit(self.resume, {.name = "resume", .help = "Go on from the last checkpoint in --output, or begin where there is none."});
   }
 
+  // Of a training whose evaluations have a loss.
+  template <class Self, class Visitor>
+  static void early_stopping_field(Self& self, Visitor&& visit) {
+    visit(self.early_stopping_patience,
+          {.name = "early-stopping-patience",
+           .help =
+               "End after so many evaluations in a row whose loss is not below the lowest before them, and finish with the weights of the "
+               "lowest; 0: go to the end and finish with the last. [transformers]",
+           .min = 0,
+           .needs = "eval-steps"});
+  }
+
   LayerRateOptions layer_rates() const { return {freeze_layers, layer_lr_decay}; }
   LoraOptions lora() const { return {lora_rank, lora_alpha, lora_targets, lora_layers}; }
 };
@@ -143,6 +158,7 @@ struct RewardTrainingOptions : TrainingOptions {
   static void fields(Self& self, Visitor&& visit) {
     TrainingOptions::fields(self, visit);
     visit(self.eval_pairs, {.name = "eval-pairs", .help = "Held-out pairs to evaluate on at the end, and every --eval-steps."});
+    early_stopping_field(self, visit);
     visit(self.label_smoothing,
           {.name = "label-smoothing", .help = "Probability that a label is taken to be wrong.", .min = 0, .max = 0.5});
     visit(self.center_rewards_coefficient,
@@ -163,6 +179,15 @@ struct RewardTrainingOptions : TrainingOptions {
 
 // Input errors for options that have no effect beside others, and for a training of no steps.
 void check_training_options(const char* command, const TrainingOptions& options, const Parsed& parsed);
+
+// Input error where one of `names` was given, which have an effect beside --`option` `owner` alone, and that has another value.
+template <class Choice>
+void expect_choice(const char* command, const Parsed& parsed, const char* option, Choice value, Choice owner,
+                   std::initializer_list<const char*> names) {
+  for (const char* name : names)
+    if (value != owner && parsed.given.contains(name))
+      fail_input("{}: --{}: expected --{} {} with it, got {}", command, name, option, enum_name(owner), enum_name(value));
+}
 
 // `auto` as what it means on this machine, so that the run's config.toml repeats the run elsewhere. Sets the number of threads.
 CommonOptions resolve_for_training(const CommonOptions& options);

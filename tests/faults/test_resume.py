@@ -25,6 +25,9 @@ COMMANDS = {
     "train, regularized": ["train", "--dtype", "bfloat16", "--lr", "0.01", "--l2-sp", "2", "--freeze-layers", "1", "--layer-lr-decay", "0.5", "--lm-loss-weight", "0.1"],
     "train, batch normalization": ["train", "--dtype", "float32", "--lr", "0.01", "--head-training", "batch-norm"],
     "train, bottleneck, LoRA": ["train", "--dtype", "bfloat16", "--lr", "0.01", "--head-training", "bottleneck", "--lora-rank", "2"],
+    "train, early stopping": ["train", "--dtype", "float32", "--lr", "0.05", "--eval-pairs", "held_out.jsonl", "--eval-steps", "2", "--early-stopping-patience", "15"],
+    "align, backed off": ["align", "--responses", "groups.jsonl", "--dtype", "float32", "--lr", "0.01", "--eval-pairs", "held_out.jsonl", "--eval-steps", "2", "--meta-backoff", "0.8",
+                          "--meta-batch-size", "2"],
     "sft": ["sft", "--data", "pairs.jsonl", "--dtype", "bfloat16"],
     "sft, LoRA": ["sft", "--data", "pairs.jsonl", "--lora-rank", "2", "--dtype", "float32"],
     "dpo": ["dpo", "--pairs", "pairs.jsonl", "--dtype", "float32", "--lr", "1e-3"],
@@ -89,10 +92,10 @@ def test_killed_runs_end_the_same(what, tmp_path):
     run_metarm(*command, "--output", "killed", "--resume", cwd=tmp_path)
     assert weights(killed) == weights(tmp_path / "whole")
     assert len(weights(killed)) == (2 if "critic" in what else 1)
-    steps = [row["step"] for row in read_rows(killed / "metrics.jsonl")]
-    assert steps == list(range(1, 41)), "metrics of killed runs are doubled or lost"
-    whole = [row["loss"] for row in read_rows(tmp_path / "whole" / "metrics.jsonl")]
-    assert [row["loss"] for row in read_rows(killed / "metrics.jsonl")] == whole
+    rows, whole = ([[row.get(name) for name in ("step", "loss", "eval_loss", "meta_lr")] for row in read_rows(run / "metrics.jsonl")] for run in (killed, tmp_path / "whole"))
+    assert rows == whole
+    steps = [row[0] for row in rows if row[1] is not None]
+    assert steps == list(range(1, len(steps) + 1)) and (len(steps) == 40 or "early" in what), "metrics of killed runs are doubled or lost"
     left = [p.name for p in killed.rglob("*") if ".tmp" in p.name]
     assert not left, left
 

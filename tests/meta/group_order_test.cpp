@@ -46,6 +46,18 @@ TEST(GroupOrder, AStepOfOneModeAndTheNextOfAnother) {
   EXPECT_EQ(of_a, (std::set<std::int64_t>{0, 2, 4}));
 }
 
+TEST(GroupOrder, AModeOfFewGroupsMakesSmallSteps) {
+  const std::vector<std::string> modes = {"a", "b", "b", "b", "b", "b"};
+  GroupOrder order(modes, {}, true, 1, true);
+  std::map<std::int64_t, int> taken;
+  for (std::int64_t step = 0; step < 10; ++step) {
+    const std::vector<std::int64_t> batch = order.batch(step, 4);
+    EXPECT_EQ(batch.size(), step % 2 == 0 ? 1U : 4U);
+    for (const std::int64_t group : batch) ++taken[group];
+  }
+  for (std::int64_t group = 1; group < 6; ++group) EXPECT_EQ(taken[group], 4) << "one epoch after another";
+}
+
 TEST(GroupOrder, WeightsSayHowOftenAGroupIsDrawn) {
   const std::vector<std::int64_t> rounds = {1, 1, 2, 3};
   const std::vector<double> weights = recency_weights(rounds, 1);

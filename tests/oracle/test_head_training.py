@@ -151,3 +151,20 @@ def test_options_of_another_head_training_are_an_error(tmp_path):
     result = run_train(tmp_path, check=False, bottleneck_width=4)
     assert result.returncode == 2 and "--bottleneck-width: expected --head-training bottleneck with it, got plain" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_skipped_step_leaves_the_running_variance(tmp_path):
+    """One token whose embedding overflows: its steps are skipped, and the saved head is finite."""
+    model, tokenizer = save_checkpoint(tmp_path / "rm", "gpt2", "reward")
+    rare = {"prompt": "The", "chosen": " heather", "rejected": " inn"}
+    elsewhere = {token for pair in pair_ids(tokenizer, PAIRS) for side in pair for token in side}
+    token = next(token for token in pair_ids(tokenizer, [rare])[0][0] if token not in elsewhere)
+    with torch.no_grad():
+        model.transformer.wte.weight[token] = 3e38
+    model.save_pretrained(tmp_path / "rm")
+    write_rows(tmp_path / "pairs.jsonl", [*PAIRS, rare])
+    run_metarm("train", "--model", tmp_path / "rm", "--pairs", tmp_path / "pairs.jsonl", "--output", tmp_path / "out", "--dtype", "float32", "--batch-size", "2", "--max-steps", "8",
+               "--head-training", "batch-norm", "--lr", "1e-4", "--seed", "1", "--quiet")
+    metrics = read_rows(tmp_path / "out" / "metrics.jsonl")
+    assert 0 < sum("skipped" in row for row in metrics) < 8
+    assert torch.isfinite(load_file(tmp_path / "out" / "model.safetensors")["score.weight"]).all()

@@ -36,6 +36,7 @@ RUNS = {
     "train, small microbatches": (["train", "--dtype", "float32", "--optimizer", "sgd", "--lr", "0.05", "--tokens-per-batch", "60"], 1e-4),
     "train, gradient checkpointing": (["train", "--dtype", "float32", "--optimizer", "sgd", "--lr", "0.05", "--gradient-checkpointing"], 1e-4),
     "train, LoRA": (["train", "--dtype", "float32", "--lora-rank", "2", "--lr", "1e-3"], 1e-3),
+    "train, dropout": (["train", "--dtype", "float32", "--optimizer", "sgd", "--lr", "0.05", "--dropout", "0.3"], 1e-4),
     "train, bfloat16": (["train", "--dtype", "bfloat16", "--optimizer", "sgd", "--lr", "0.05"], 0.05),
     "align, normalized": ([*ALIGN, "--meta-lr", "0.1", "--optimizer", "sgd", "--lr", "0.05"], 1e-4),
     "align, absolute, AdamW": ([*ALIGN, "--meta-scale", "absolute", "--meta-lr", "0.005", "--lr", "1e-3"], 1e-3),

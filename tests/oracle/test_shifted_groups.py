@@ -89,6 +89,55 @@ def test_the_meta_learning_rate_follows_the_gradients(folder, checkpoint):
     assert len({row["meta_lr"] for row in metrics}) > 2
 
 
+def hidden_state(reference, ids):
+    with torch.no_grad():
+        return reference.model.model(torch.tensor([ids])).last_hidden_state[0, -1]
+
+
+def test_clusters_are_those_of_the_hidden_states(folder, checkpoint):
+    """Two kinds of prompts, told apart by transformers' hidden states: with equal parts of the steps, the rare kind is taken as often."""
+    _, reference, tokenizer, _, _ = checkpoint
+    rare = {"prompt": "One two three four nine", "responses": [" ten", " nine"]}
+    groups = [{"prompt": "The river", "responses": [f" {word}", " there"]} for word in ("inn", "ah", "then", "end", "other")] + [rare]
+    means = torch.stack([torch.stack([hidden_state(reference, ids) for ids in group]).mean(0) for group in group_ids(tokenizer, groups)])
+    def squares(divided):
+        return sum((means[part] - means[part].mean(0)).square().sum().item() for part in divided)
+    divisions = [[[i for i in range(6) if code >> i & 1], [i for i in range(6) if not code >> i & 1]] for code in range(1, 32)]
+    best = min(divisions, key=squares)
+    kinds = {i: next(number for number, part in enumerate(best) if i in part) for i in range(6)}
+    with torch.no_grad():
+        losses = [reference.difference_loss(reference.weights, [ids]).item() for ids in group_ids(tokenizer, groups)]
+    taken = groups_of(align(folder, groups, max_steps=12, balance_by="clusters", clusters=2), losses)
+    assert [kinds[i] for i in taken[::2]] == [kinds[0]] * 6 and [kinds[i] for i in taken[1::2]] == [1 - kinds[0]] * 6
+
+
+def test_equal_parts_for_rounds_leave_recency_nothing_to_do(folder):
+    result = align(folder, check=False, max_steps=1, balance_by="round", recency_half_life=2)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1 and "expected it without --balance-by round" in result.stderr
+
+
+@pytest.mark.parametrize("options, said", [({"balance_by": "clusters", "clusters": 4}, "expected no more than the 3 response groups, got 4"),
+                                           ({"clusters": 2}, "expected --balance-by clusters with it, got none")])
+def test_clusters_that_cannot_be(options, said, folder):
+    result = align(folder, check=False, max_steps=1, **options)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1 and said in result.stderr
+
+
+def test_the_meta_learning_rate_backs_off(folder):
+    """Times the factor after each evaluation that is not below the lowest before it; never below a tenth."""
+    write_rows(folder / "held_out.jsonl", [{"prompt": row["prompt"], "chosen": row["rejected"], "rejected": row["chosen"]} for row in PAIRS])
+    metrics = align(folder, max_steps=8, lr=0.002, eval_pairs=folder / "held_out.jsonl", eval_steps=1, meta_backoff=0.5)
+    rate, lowest = 0.05, math.inf
+    for row in metrics:
+        if "eval_loss" not in row:
+            assert row["meta_lr"] == pytest.approx(rate)
+        elif row["eval_loss"] < lowest:
+            lowest = row["eval_loss"]
+        else:
+            rate = max(rate / 2, 0.005)
+    assert rate == 0.005, "the labels are turned round: the loss grows"
+
+
 @pytest.mark.parametrize("field, options", [("subset", {"balance_by": "subset"}), ("policy", {"balance_by": "policy"}), ("round", {"recency_half_life": 1})])
 def test_rows_without_the_field(field, options, folder):
     rows = [{name: value for name, value in row.items() if name != field} for row in GROUPS]

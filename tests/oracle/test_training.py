@@ -19,10 +19,10 @@ PAIRS = [
 
 def run_train(folder, **options):
     write_rows(folder / "pairs.jsonl", PAIRS)
-    fixed = dict(model=folder / "rm", pairs=folder / "pairs.jsonl", output=folder / "out", dtype="float32", shuffle="false")
-    arguments = [part for name, value in (fixed | options).items() for part in ("--" + name.replace("_", "-"), str(value))]
+    given = dict(model=folder / "rm", pairs=folder / "pairs.jsonl", output=folder / "out", dtype="float32", shuffle="false") | options
+    arguments = [part for name, value in given.items() for part in ("--" + name.replace("_", "-"), str(value))]
     run_metarm("train", *arguments, "--quiet")
-    return read_rows(folder / "out" / "metrics.jsonl")
+    return read_rows(given["output"] / "metrics.jsonl")
 
 
 def factor(schedule, step, total, warmup):
@@ -92,3 +92,21 @@ def test_new_heads_are_seeded_and_spread_as_stated(tmp_path):
         heads[name] = load_file(tmp_path / name / "out" / "model.safetensors")["score.weight"]
     assert torch.equal(heads["a"], heads["b"]) and not torch.equal(heads["a"], heads["c"])
     assert heads["a"].std().item() == pytest.approx((48 + 1) ** -0.5, rel=0.3)
+
+
+def test_dropout_does_not_depend_on_the_microbatches(tmp_path):
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    options = dict(dropout=0.3, lr=0.05, optimizer="sgd", batch_size=4, max_steps=3)
+    others = {"whole": {}, "parts": {"tokens_per_batch": 1}, "again": {"gradient_checkpointing": "true"}, "without": {"dropout": 0}, "other": {"seed": 1}}
+    runs = {name: run_train(tmp_path, **(options | {"output": tmp_path / name} | more)) for name, more in others.items()}
+    losses = {name: [row["loss"] for row in rows] for name, rows in runs.items()}
+    assert losses["parts"] == pytest.approx(losses["whole"], rel=1e-5) and losses["again"] == pytest.approx(losses["whole"], rel=1e-5)
+    for name in ("without", "other"):
+        assert all(abs(a - b) > 1e-3 for a, b in zip(losses[name], losses["whole"]))
+
+
+def test_a_pull_past_the_start_is_refused(tmp_path):
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    write_rows(tmp_path / "pairs.jsonl", PAIRS)
+    result = run_metarm("train", "--model", tmp_path / "rm", "--pairs", tmp_path / "pairs.jsonl", "--output", tmp_path / "out", "--lr", "1e-3", "--l2-sp", "1001", check=False)
+    assert result.returncode == 2 and "--l2-sp: expected up to 1 / --lr, 1000, got 1001" in result.stderr and result.stderr.count("\n") == 1

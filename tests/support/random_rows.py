@@ -11,4 +11,5 @@ def write_data(folder):
     rng = random.Random(0)
     text = lambda: " " + " ".join(rng.choice(WORDS) for _ in range(rng.randrange(2, 20)))
     write_rows(folder / "pairs.jsonl", [{"prompt": text(), "chosen": text(), "rejected": text()} for _ in range(30)])
+    write_rows(folder / "held_out.jsonl", [{"prompt": text(), "chosen": text(), "rejected": text()} for _ in range(12)])
     write_rows(folder / "groups.jsonl", [{"prompt": text(), "responses": [text() for _ in range(3)]} for _ in range(9)])

@@ -155,14 +155,16 @@ TEST(RunDirectory, KeepsTheLastCheckpoints) {
   RunDirectory run(folder / "run", "train", list_fields(RunOptions{}), false);
   run.begin_at(0);
   for (const std::int64_t step : {8, 9, 10, 11}) run.save_checkpoint(step, fill);
-  run.remove_old_checkpoints(10, 2);
+  run.remove_old_checkpoints(10, 2, 0);
   EXPECT_EQ(run.last_checkpoint(), 11);
   EXPECT_EQ(run.last_checkpoint(10), 10);
   EXPECT_EQ(run.last_checkpoint(8), std::nullopt);
   EXPECT_TRUE(fs::exists(run.checkpoint_path(9)));
-  run.remove_old_checkpoints(11, 0);
+  run.remove_old_checkpoints(11, 0, 0);
   EXPECT_TRUE(fs::exists(run.checkpoint_path(9)));
-  run.remove_old_checkpoints(11, 1);
+  run.remove_old_checkpoints(11, 1, 9);
+  EXPECT_EQ(run.last_checkpoint(10), 9) << "the best one stays";
+  run.remove_old_checkpoints(11, 1, 0);
   EXPECT_EQ(run.last_checkpoint(10), std::nullopt);
 }
 

@@ -1,4 +1,4 @@
-#include "metarm/explain/hidden_states.h"
+#include "metarm/model/hidden_states.h"
 
 #include <ATen/ATen.h>
 
