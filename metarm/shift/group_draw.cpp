@@ -1,5 +1,7 @@
 #include "metarm/shift/group_draw.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -17,8 +19,13 @@ struct Candidate {
   std::int64_t prompt;
 };
 
+const char* time_column(const GroupDraw& draw) { return draw.by_step ? "COALESCE(step, 0)" : "time"; }
+
 std::vector<Candidate> choose(Database& database, const GroupDraw& draw) {
-  Statement prompts(database, "SELECT prompt, MAX(time) FROM responses WHERE time <= ?2 GROUP BY prompt HAVING COUNT(DISTINCT hash) >= ?1");
+  Statement prompts(database, fmt::format("SELECT prompt, MAX({0}) FROM responses WHERE {0} <= ?2 GROUP BY prompt "
+                                          "HAVING COUNT(DISTINCT hash) >= ?1",
+                                          time_column(draw))
+                                  .c_str());
   prompts.bind(1, draw.min_responses);
   prompts.bind(2, draw.now_s);
   std::vector<Candidate> chosen;
@@ -63,8 +70,10 @@ std::vector<ResponseGroup> draw_groups(const std::string& path, const GroupDraw&
   Database database(path, Database::Access::read);
   Transaction one_state_of_the_file(database);
   Statement text(database, "SELECT text FROM prompts WHERE id = ?1");
-  Statement responses(database,
-                      "SELECT hash, text, reward, version FROM responses WHERE prompt = ?1 AND time <= ?2 ORDER BY time DESC, id DESC");
+  Statement responses(database, fmt::format("SELECT hash, text, reward, version FROM responses WHERE prompt = ?1 AND {0} <= ?2 "
+                                            "ORDER BY {0} DESC, id DESC",
+                                            time_column(draw))
+                                    .c_str());
   std::vector<ResponseGroup> groups;
   for (const Candidate& candidate : choose(database, draw)) groups.push_back(read_group(text, responses, candidate.prompt, draw));
   return groups;

@@ -15,6 +15,7 @@ struct GroupDraw {
   std::int64_t max_responses = 8;  // the newest
   double half_life_s = 3600;       // a prompt whose newest response is this much older than another's has half its weight
   double now_s = 0;                // since 1970; what is newer is left out
+  bool by_step = false;            // the trainer's steps are the time, also in the two above: 0 for rows without one
   std::uint64_t seed = 0;
 };
 

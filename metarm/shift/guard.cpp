@@ -73,6 +73,8 @@ void check_rows(const GuardMeasures& measures) {
   if (measures.served_pairs.empty()) fail_input("guard: expected held-out pairs to judge a reward model by, got none");
   if (measures.served_pairs.size() != measures.candidate_pairs.size() || measures.served_groups.size() != measures.candidate_groups.size())
     fail_internal("guard: expected rewards of the same rows from both models");
+  if (!measures.first_pairs.empty() && measures.first_pairs.size() != measures.served_pairs.size())
+    fail_internal("guard: expected rewards of the same pairs from the first model");
   for (std::size_t i = 0; i < measures.served_groups.size(); ++i)
     if (measures.served_groups[i].size() < 2 || measures.served_groups[i].size() != measures.candidate_groups[i].size())
       fail_internal("guard: expected at least two rewards of a group, and the same number from both models");
@@ -91,21 +93,20 @@ class Verdict {
   GuardDecision& decision_;
 };
 
-void judge_scale(GuardDecision& decision, const GuardLimits& limits, Verdict& verdict) {
-  const double ratio = decision.candidate_scale.deviation / decision.served_scale.deviation;
+void judge_scale(GuardDecision& decision, const GuardMeasures& measures, const GuardLimits& limits, Verdict& verdict) {
+  const double before = decision.served_scale.deviation / measures.served_map.scale, ratio = decision.candidate_scale.deviation / before;
   decision.map = keep_scale(decision.candidate_scale, decision.served_scale);
   verdict.add(ratio <= limits.max_rescale && ratio >= 1 / limits.max_rescale,
               fmt::format("reward deviation on the pairs {:.4g}, {:.4g} before; a factor of up to {:g} is taken out by the affine map",
-                          decision.candidate_scale.deviation, decision.served_scale.deviation, limits.max_rescale));
+                          decision.candidate_scale.deviation, before, limits.max_rescale));
 }
 
-void judge_accuracy(GuardDecision& decision, const GuardLimits& limits, Verdict& verdict) {
-  const AccuracyChange& change = decision.accuracy;
-  verdict.add(
-      change.lower >= -limits.accuracy_margin,
-      fmt::format("accuracy changed by {:+.4f} on {} held-out pairs ({} gained, {} lost); with {:g} % confidence by no less than "
-                  "{:+.4f}, and {:+.4f} is borne",
-                  change.change, change.pairs, change.gained, change.lost, 100 * limits.confidence, change.lower, -limits.accuracy_margin));
+void judge_accuracy(const AccuracyChange& change, const char* what, const GuardLimits& limits, Verdict& verdict) {
+  verdict.add(change.lower >= -limits.accuracy_margin,
+              fmt::format("{} changed by {:+.4f} on {} held-out pairs ({} gained, {} lost); with {:g} % confidence by no less than "
+                          "{:+.4f}, and {:+.4f} is borne",
+                          what, change.change, change.pairs, change.gained, change.lost, 100 * limits.confidence, change.lower,
+                          -limits.accuracy_margin));
 }
 
 void judge_discrimination(GuardDecision& decision, const GuardLimits& limits, Verdict& verdict) {
@@ -176,9 +177,13 @@ GuardDecision decide_admission(const GuardMeasures& measures, const GuardLimits&
                                    decision.candidate_scale.deviation > 0 ? "served" : "new"));
     return decision;
   }
-  judge_scale(decision, limits, verdict);
+  judge_scale(decision, measures, limits, verdict);
   decision.accuracy = accuracy_change(measures.served_pairs, measures.candidate_pairs, limits.confidence);
-  judge_accuracy(decision, limits, verdict);
+  judge_accuracy(decision.accuracy, "accuracy", limits, verdict);
+  if (!measures.first_pairs.empty()) {
+    decision.accuracy_since_first = accuracy_change(measures.first_pairs, measures.candidate_pairs, limits.confidence);
+    judge_accuracy(*decision.accuracy_since_first, "accuracy since version 1", limits, verdict);
+  }
   decision.discrimination =
       discrimination_change(measures, decision.served_scale.deviation, decision.candidate_scale.deviation, limits.confidence);
   judge_discrimination(decision, limits, verdict);

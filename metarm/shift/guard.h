@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -55,7 +56,9 @@ struct GuardLimits {
 // Rewards of the same rows in the same order; `served` as they are served, so after the present model's map, `candidate` as they come.
 struct GuardMeasures {
   std::vector<PairRewards> served_pairs, candidate_pairs;
+  std::vector<PairRewards> first_pairs = {};  // by the first version of all, on whatever scale; empty: it is the served one
   std::vector<std::vector<float>> served_groups, candidate_groups;  // at least two rewards each; may be none
+  AffineMap served_map = {};                                        // the one that the served rewards have gone through
 };
 
 struct GuardDecision {
@@ -64,11 +67,13 @@ struct GuardDecision {
   AffineMap map;                     // for the candidate; the identity where it cannot be had
   RewardScale served_scale, candidate_scale;
   AccuracyChange accuracy;
+  std::optional<AccuracyChange> accuracy_since_first;
   DiscriminationChange discrimination;
 };
 
-// Admitted where every reward is a finite number; the candidate's deviation on the pairs is within `max_rescale` of the served one;
-// accuracy has not fallen by more than the margin, with confidence; and discrimination has not fallen significantly. Rewards that are not
+// Admitted where every reward is a finite number; the candidate's deviation on the pairs is within `max_rescale` of the served model's
+// before its map; accuracy has not fallen by more than the margin, with confidence, neither since the served version nor since the first,
+// so that it does not wear away over many; and discrimination has not fallen significantly. Rewards that are not
 // finite, or all alike, end the checks. Input error for no pairs; internal error for rows that do not match, or groups of one.
 GuardDecision decide_admission(const GuardMeasures& measures, const GuardLimits& limits);
 

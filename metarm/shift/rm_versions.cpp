@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -66,12 +67,16 @@ bool flag_field(const Json& object, const char* field, const std::string& where)
 
 RmVersions::RmVersions(const std::string& folder) : folder_(fs::absolute(folder).lexically_normal().string()) {
   std::error_code error;
+  if (folder_.ends_with('/')) folder_.pop_back();
+  fs::create_directories(fs::path(folder_).parent_path(), error);
+  mkdir(folder_.c_str(), 0700);  // where it is there already, the next line says whether it can be used
   fs::create_directories(folder_ + "/versions", error);
   if (error) fail_io("{}: expected to make this folder, got: {}", folder_, error.message());
   lock_ = open((folder_ + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (lock_ < 0) fail_io("{}/lock: expected to write, got: {}", folder_, std::strerror(errno));
   try {
-    if (flock(lock_, LOCK_EX | LOCK_NB) != 0) fail_input("{}: expected no other process to use it, got one that does", folder_);
+    if (flock(lock_, LOCK_EX | LOCK_NB) != 0)
+      fail_input("{}: expected no other process to use it, got one that does; stop it, or name another folder", folder_);
     remove_leftovers();
     for (const fs::directory_entry& entry : fs::directory_iterator(folder_ + "/versions"))
       if (const std::int64_t number = number_of(entry.path().filename().string()); number != 0) versions_.push_back(load(number));

@@ -31,8 +31,8 @@ struct RmVersion {
 
 class RmVersions {
  public:
-  // Makes the folder where there is none; removes what a killed process left half done. One process at a time: input error while another
-  // has it open. Input error for a version whose manifest cannot be read, io error where the folder cannot be written.
+  // Makes the folder where there is none, for its owner alone; removes what a killed process left half done. One process at a time: input
+  // error while another has it open. Input error for a version whose manifest cannot be read, io error where the folder cannot be written.
   explicit RmVersions(const std::string& folder);
   RmVersions(const RmVersions&) = delete;
   RmVersions& operator=(const RmVersions&) = delete;

@@ -128,6 +128,16 @@ std::vector<ResponseGroup> ShiftLog::draw(const GroupDraw& draw) const {
   return draw_groups(options_.path, draw);
 }
 
+void ShiftLog::replay(const std::string& version,
+                      const std::function<void(std::uint64_t prompt, std::uint64_t response, double reward)>& row) const {
+  Database database(options_.path, Database::Access::read);
+  Statement rows(database,
+                 "SELECT prompt, hash, reward FROM responses WHERE version = ?1 AND id > "
+                 "COALESCE((SELECT id FROM responses WHERE version <> ?1 ORDER BY id DESC LIMIT 1), 0) ORDER BY id");
+  rows.bind(1, std::string_view(version));
+  while (rows.step()) row(derive_seed(0, std::to_string(rows.integer(0))), derive_seed(0, rows.bytes(1)), rows.real(2));
+}
+
 ShiftLogState ShiftLog::state() const {
   const std::lock_guard lock(mutex_);
   return state_;

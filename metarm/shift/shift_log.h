@@ -13,6 +13,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -72,6 +73,10 @@ class ShiftLog {
 
   // From acknowledged rows. Input error for a redacted log; io error where the file cannot be read.
   std::vector<ResponseGroup> draw(const GroupDraw& draw) const;
+  // Calls `row` with hashes of prompt and response and the reward of each row of this version, oldest first, that came after the last of
+  // another version. From acknowledged rows. DatabaseError.
+  void replay(const std::string& version,
+              const std::function<void(std::uint64_t prompt, std::uint64_t response, double reward)>& row) const;
   ShiftLogState state() const;
 
  private:

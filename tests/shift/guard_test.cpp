@@ -1,5 +1,6 @@
 #include "metarm/shift/guard.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -159,6 +160,30 @@ TEST(Guard, RejectsRewardsThatAreNoneOrOffScale) {
   Case huge = sound();
   huge.limits.max_rescale = 2.9;
   EXPECT_NE(objection(huge).find("rejected: reward deviation on the pairs"), std::string::npos);
+}
+
+TEST(Guard, ScaleIsThatOfTheServedModelBeforeItsMap) {
+  Case grown = sound();  // the candidate's deviation is three times the served, mapped one; its parent's own is that already
+  grown.limits.max_rescale = 2;
+  EXPECT_NE(objection(grown).find("rejected: reward deviation on the pairs"), std::string::npos);
+  grown.measures.served_map = {1.0 / 3, 0};
+  EXPECT_EQ(objection(grown), "");
+  const GuardDecision decision = decide_admission(grown.measures, grown.limits);
+  EXPECT_NEAR(decision.map.scale, 1.0 / 3, 1e-6) << "what is served keeps the served deviation";
+  const double raw = decision.candidate_scale.deviation;
+  EXPECT_NE(decision.reasons[0].find(fmt::format("{:.4g}, {:.4g} before", raw, raw)), std::string::npos) << decision.reasons[0];
+}
+
+TEST(Guard, AccuracyDoesNotWearAwayOverVersions) {
+  Case worn = sound();
+  worn.measures.first_pairs = worn.measures.served_pairs;
+  EXPECT_EQ(objection(worn), "");
+  for (std::size_t n = 0; n < 300; n += 5) std::swap(worn.measures.first_pairs[n].chosen, worn.measures.first_pairs[n].rejected);
+  EXPECT_NE(objection(worn).find("rejected: accuracy since version 1 changed by -0.0600 on 1000 held-out pairs"), std::string::npos)
+      << objection(worn);
+  EXPECT_EQ(decide_admission(worn.measures, worn.limits).accuracy_since_first->lost, 60);
+  worn.measures.first_pairs.pop_back();
+  EXPECT_THROW(decide_admission(worn.measures, {}), Error);
 }
 
 TEST(Guard, NeedsPairsAndRowsThatMatch) {

@@ -111,9 +111,16 @@ TEST_F(RmVersionsTest, RemovesWhatAKillLeftAndKeepsTheRest) {
   EXPECT_FALSE(fs::exists(place + "/versions/0002.tmp-123-0"));
 }
 
+TEST_F(RmVersionsTest, NobodyElseReadsANewFolder) {
+  for (const std::string& name : {std::string("/deep/er/state"), std::string("/state/")}) {
+    const RmVersions versions(place + name);
+    EXPECT_EQ(fs::status(place + name).permissions(), fs::perms::owner_all) << name;
+  }
+}
+
 TEST_F(RmVersionsTest, SaysWhatIsWrong) {
   RmVersions versions(place);
-  EXPECT_NE(error_of([&] { RmVersions other(place); }).find("expected no other process"), std::string::npos);
+  EXPECT_NE(error_of([&] { RmVersions other(place); }).find("got one that does; stop it, or name another folder"), std::string::npos);
   EXPECT_NE(error_of([&] { versions.add(folder / "none", admitted()); }).find("expected a folder with a checkpoint"), std::string::npos);
   const TemporaryFolder broken;
   fs::create_directories(broken / "versions/0001");

@@ -114,6 +114,22 @@ TEST_F(ShiftLogTest, DrawsByHalfLives) {
   EXPECT_EQ(first(5, 0.1), "new");
 }
 
+TEST_F(ShiftLogTest, DrawsByTheTrainersStepsWhateverTheTime) {
+  std::vector<ScoredResponse> rows = {row("late", "a"),  row("late", "b"), row("early", "a"),
+                                      row("early", "b"), row("none", "a"), row("none", "b")};
+  for (std::size_t i = 0; i < 4; ++i) rows[i].step = i < 2 ? 20 : 10;
+  write(rows);
+  ShiftLog log(options, *quiet);
+  const auto prompts = [&](double step, double half_life) {
+    std::vector<std::string> found;
+    for (const ResponseGroup& group : log.draw({.groups = 10, .half_life_s = half_life, .now_s = step, .by_step = true}))
+      found.push_back(std::get<std::string>(group.prompt));
+    return found;
+  };
+  EXPECT_EQ(prompts(20, 0.01), (std::vector<std::string>{"late", "early", "none"})) << "rows without a step are the oldest";
+  EXPECT_EQ(prompts(19, 0.01), (std::vector<std::string>{"early", "none"})) << "what comes later is left out";
+}
+
 TEST_F(ShiftLogTest, TakesRowsFromManyThreads) {
   {
     ShiftLog log(options, *quiet);
