@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
+#include <strings.h>
 
 #include <algorithm>
 
@@ -68,7 +69,9 @@ std::optional<Role> ApiKeys::role(std::string_view key) const {
 
 std::string_view bearer_key(std::string_view authorization) {
   constexpr std::string_view kScheme = "Bearer ";
-  return authorization.starts_with(kScheme) ? trim(authorization.substr(kScheme.size())) : std::string_view();
+  const bool is_scheme =
+      authorization.size() >= kScheme.size() && strncasecmp(authorization.data(), kScheme.data(), kScheme.size()) == 0;  // RFC 9110, 11.1
+  return is_scheme ? trim(authorization.substr(kScheme.size())) : std::string_view();
 }
 
 }  // namespace metarm

@@ -1,4 +1,4 @@
-// The threads that serve connections, as cpp-httplib asks for them.
+// The threads that serve connections, as cpp-httplib asks for them: made when they are first needed, up to a number.
 #pragma once
 
 #include <httplib.h>
@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -17,9 +18,7 @@ namespace metarm {
 class ConnectionThreads : public httplib::TaskQueue {
  public:
   // `waiting` is kept at the number of connections that no thread has taken up yet.
-  ConnectionThreads(std::size_t count, std::atomic<std::size_t>& waiting) : count_(count), waiting_(waiting) {
-    for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([this] { run(); });
-  }
+  ConnectionThreads(std::size_t count, std::atomic<std::size_t>& waiting) : count_(count), waiting_(waiting) { start_thread(); }
 
   // Returns bool in newer versions of httplib, nothing in older ones.
   using Accepted = decltype(std::declval<httplib::TaskQueue&>().enqueue({}));
@@ -28,6 +27,13 @@ class ConnectionThreads : public httplib::TaskQueue {
     std::unique_lock lock(mutex_);
     room_.wait(lock, [&] { return connections_.size() < count_; });
     connections_.push_back(std::move(connection));
+    if (connections_.size() > idle_ && threads_.size() < count_) {
+      try {
+        start_thread();
+      } catch (const std::system_error&) {
+        // The system gives no more: those that there are take it.
+      }
+    }
     count_waiting();
     work_.notify_one();
     return static_cast<Accepted>(true);
@@ -43,15 +49,21 @@ class ConnectionThreads : public httplib::TaskQueue {
   }
 
  private:
+  // It counts as idle from here on, so that one that is about to run is not made twice.
+  void start_thread() {
+    threads_.emplace_back([this] { run(); });
+    ++idle_;
+  }
+
   // Those that no idle thread is about to take.
   void count_waiting() { waiting_ = connections_.size() > idle_ ? connections_.size() - idle_ : 0; }
 
   void run() {
-    for (;;) {
+    for (bool first = true;; first = false) {
       std::function<void()> connection;
       {
         std::unique_lock lock(mutex_);
-        ++idle_;
+        if (!first) ++idle_;
         work_.wait(lock, [&] { return closed_ || !connections_.empty(); });
         --idle_;
         if (connections_.empty()) return;

@@ -1,7 +1,10 @@
 #include "metarm/http/http_server.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <httplib.h>
+#include <netinet/in.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -31,6 +34,7 @@ Connection::Clock::duration as_duration(double seconds) {
 // What this thread is serving.
 struct Serving {
   Connection* connection = nullptr;
+  Connection::Clock::time_point begun = {};
   bool understood = false;   // as far as the headers
   bool body_unread = false;  // it has one that nobody has read to its end
 };
@@ -41,6 +45,14 @@ std::string host_name(const std::string& host) {
   return host.starts_with('[') ? host.substr(1, host.find(']') - 1) : host.substr(0, host.find(':'));
 }
 
+// Of an Origin header; `null` where it names none.
+std::string origin_name(const std::string& origin) {
+  if (origin.empty()) return "";
+  const std::size_t scheme = origin.find("://");
+  const std::string name = scheme == std::string::npos ? "" : host_name(origin.substr(scheme + 3));
+  return name.empty() ? "null" : name;
+}
+
 HttpRequest head_of(const httplib::Request& request) {
   HttpRequest head;
   head.method = request.method == "HEAD" ? "GET" : request.method;
@@ -48,7 +60,9 @@ HttpRequest head_of(const httplib::Request& request) {
   head.authorization = request.get_header_value("Authorization");
   head.client = request.remote_addr;
   head.host = host_name(request.get_header_value("Host"));
-  head.step = request.get_header_value("X-Metarm-Step");
+  head.origin = origin_name(request.get_header_value("Origin"));
+  if (request.has_header("X-Metarm-Step")) head.step = request.get_header_value("X-Metarm-Step");
+  head.begun = serving.begun;
   head.abandoned = [connection = serving.connection] { return connection->client_gone(); };
   return head;
 }
@@ -66,7 +80,13 @@ bool has_body(const httplib::Request& request) {
 
 }  // namespace
 
-bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
+bool is_loopback(const std::string& host) {
+  in_addr v4{};
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  in6_addr v6{};
+  if (inet_pton(AF_INET6, host.c_str(), &v6) == 1) return IN6_IS_ADDR_LOOPBACK(&v6);
+  return strcasecmp(host.c_str(), "localhost") == 0;
+}
 
 class HttpServer::Listener : public httplib::Server {
  public:
@@ -132,7 +152,7 @@ class HttpServer::Listener : public httplib::Server {
       const auto patience = as_duration(first ? options_.read_time_s : options_.idle_time_s);
       if (!connection.wait_for_request(patience, [&] { return is_ending() || (!first && waiting_ > 0); })) return;
       connection.begin_request(as_duration(options_.read_time_s), kMaxHeadBytes);
-      serving = {&connection, false, false};
+      serving = {&connection, Connection::Clock::now(), false, false};
       const bool last = is_ending() || waiting_ > 0;
       bool closed = false;
       const bool answered = process(connection, last, closed);

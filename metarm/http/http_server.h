@@ -2,6 +2,7 @@
 // connection, since a request waits for its rewards. Knows nothing of rewards.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -13,13 +14,15 @@
 namespace metarm {
 
 struct HttpRequest {
-  std::string method, path;   // a HEAD comes as the GET that it stands for
-  std::string authorization;  // the header; empty where there is none
-  std::string client;         // its address
-  std::string host;           // the header that names this server, without port and brackets
-  std::string step;           // the header X-Metarm-Step; empty where there is none
+  std::string method, path;         // a HEAD comes as the GET that it stands for
+  std::string authorization;        // the header; empty where there is none
+  std::string client;               // its address
+  std::string host;                 // the header that names this server, without port and brackets
+  std::string origin = {};          // the name in the header Origin of a web page's request, likewise; empty where there is none
+  std::optional<std::string> step;  // the header X-Metarm-Step
   std::string body;
-  std::function<bool()> abandoned;  // whether the client has gone
+  std::function<bool()> abandoned;                                                 // whether the client has gone
+  std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();  // its first byte
 };
 
 // Whether a name or an address means this machine alone.

@@ -54,6 +54,11 @@ void add_shift(Page& page, const Json& status) {
     add("metarm_log_offered_total", "counter", "Rows that were offered to it.", log["offered"]);
     add("metarm_log_acknowledged_total", "counter", "Rows that are on the disk.", log["acknowledged"]);
     add("metarm_log_dropped_total", "counter", "Rows that were lost because the disk was too slow or full.", log["dropped"]);
+    add("metarm_log_sampled_out_total", "counter", "Rows that were left out because they came too fast.", log["sampled_out"]);
+    add("metarm_log_removed_total", "counter", "Rows that were removed because they were too old or too many.", log["removed"]);
+    add("metarm_log_unsplit_total", "counter", "Texts left out because nothing told where their prompt ends.", log["unsplit"]);
+    add("metarm_log_bytes", "gauge", "Size of the shift log.", log["bytes"]);
+    add("metarm_log_error", "gauge", "1 while it cannot be written.", Json(log["error"] != ""));
   }
   if (alignment.contains("version")) {
     add("metarm_version_number", "gauge", "Number of the first model's version.", alignment["version"]);
@@ -79,7 +84,7 @@ std::string HttpMetrics::to_text(const RewardService& service) const {
     page.family("metarm_requests_total", "counter", "Requests answered.");
     for (const auto& [key, count] : requests_)
       page.value(static_cast<double>(count), fmt::format("route={},status=\"{}\"", quote(key.first), key.second));
-    page.family("metarm_request_seconds", "histogram", "From a request's first line to its answer.");
+    page.family("metarm_request_seconds", "histogram", "From a request's first byte to its answer.");
     for (const auto& [route, histogram] : seconds_) {
       const std::string label = "route=" + quote(route);
       for (std::size_t i = 0; i < kBounds_s.size(); ++i)
@@ -97,6 +102,11 @@ std::string HttpMetrics::to_text(const RewardService& service) const {
   page.family("metarm_tokens_total", "counter", "Tokens of the texts scored.");
   for (const ServedModel& model : models) page.value(static_cast<double>(model.tokens), "model=" + quote(model.name));
 
+  page.family("metarm_truncated_total", "counter", "Texts scored whose prompt lost its oldest tokens.");
+  for (const ServedModel& model : models) page.value(static_cast<double>(model.truncated), "model=" + quote(model.name));
+  page.family("metarm_too_long_total", "counter", "Texts not scored because they were too long.");
+  for (const ServedModel& model : models) page.value(static_cast<double>(model.too_long), "model=" + quote(model.name));
+
   const QueueState queue = service.queue();
   const auto add = [&](const char* name, const char* type, const char* help, std::int64_t value) {
     page.family(name, type, help);
@@ -109,7 +119,7 @@ std::string HttpMetrics::to_text(const RewardService& service) const {
   add("metarm_refused_total", "counter", "Requests refused because the queue was full.", queue.refused);
   add("metarm_late_total", "counter", "Requests that ran out of time.", queue.late);
   add("metarm_abandoned_total", "counter", "Requests whose client went before its answer.", queue.abandoned);
-  add_shift(page, service.status());
+  add_shift(page, service.status(false));
   return page.take();
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <new>
 #include <utility>
@@ -29,9 +30,10 @@ Json answer_align(const Json&, Scoring& scoring) {
 
 Json answer_rollback(const Json& body, Scoring& scoring) { return scoring.service().roll_back(body["version"].get<std::int64_t>()); }
 
-std::optional<std::int64_t> parse_step(const std::string& header) {
-  if (header.empty()) return {};
-  if (header.size() > 18 || !std::ranges::all_of(header, [](char c) { return c >= '0' && c <= '9'; }))
+std::optional<std::int64_t> parse_step(const std::optional<std::string>& given) {
+  if (!given) return {};
+  const std::string& header = *given;
+  if (header.empty() || header.size() > 18 || !std::ranges::all_of(header, [](char c) { return c >= '0' && c <= '9'; }))
     fail_input("X-Metarm-Step: expected a whole number, got another header");
   return std::stoll(header);
 }
@@ -45,7 +47,7 @@ struct RewardRoutes::Route {
   Dialect dialect;
   std::optional<Role> role;  // none: open to all
   Json (*answer)(const Json& body, Scoring& scoring) = nullptr;
-  Json (*document)(const RewardService& service) = nullptr;  // of a GET
+  Json (*document)(const RewardService& service, bool for_admin) = nullptr;  // of a GET
   int success = 200;
 };
 
@@ -69,11 +71,14 @@ const RewardRoutes::Route* RewardRoutes::find_route(const HttpRequest& request, 
       {"POST", "/predict", nullptr, Dialect::tei, score, answer_tei_predict},
       {"POST", "/v1/align", nullptr, Dialect::common, Role::admin, answer_align, nullptr, 202},
       {"POST", "/v1/rollback", nullptr, Dialect::common, Role::admin, answer_rollback},
-      {"GET", "/v1/models", nullptr, Dialect::common, score, nullptr, list_models},
-      {"GET", "/v1/status", nullptr, Dialect::common, score, nullptr, [](const RewardService& service) { return service.status(); }},
-      {"GET", "/v1/versions", nullptr, Dialect::common, score, nullptr, [](const RewardService& service) { return service.versions(); }},
+      {"GET", "/v1/models", nullptr, Dialect::common, score, nullptr,
+       [](const RewardService& service, bool) { return list_models(service); }},
+      {"GET", "/v1/status", nullptr, Dialect::common, score, nullptr,
+       [](const RewardService& service, bool for_admin) { return service.status(for_admin); }},
+      {"GET", "/v1/versions", nullptr, Dialect::common, score, nullptr,
+       [](const RewardService& service, bool) { return service.versions(); }},
       {"GET", "/v1/samples", nullptr, Dialect::common, Role::admin, nullptr,
-       [](const RewardService& service) { return service.samples(); }},
+       [](const RewardService& service, bool) { return service.samples(); }},
       {"GET", "/", nullptr, Dialect::common, {}},
       {"GET", "/metrics", nullptr, Dialect::common, score},
       {"GET", "/openapi.json", nullptr, Dialect::common, score},
@@ -107,8 +112,10 @@ const char* error_type(int status) {
 
 const char* tei_error_type(int status) {
   if (status == 429) return "Overloaded";
-  return status >= 500 ? "Backend" : "Validation";
+  return status >= 500 || status == 424 ? "Backend" : "Validation";
 }
+
+int fault(Dialect dialect) { return dialect == Dialect::tei ? 424 : 500; }  // of the model
 
 HttpResponse error_response(Dialect dialect, int status, const std::string& message) {
   if (dialect == Dialect::tei) return json_response(status, {{"error", message}, {"error_type", tei_error_type(status)}});
@@ -117,6 +124,19 @@ HttpResponse error_response(Dialect dialect, int status, const std::string& mess
   const Json param = names_field && colon != std::string::npos ? Json(message.substr(0, colon)) : Json(nullptr);
   return json_response(status, {{"error", {{"message", message}, {"type", error_type(status)}, {"param", param}, {"code", status}}}});
 }
+
+class Counted {
+ public:
+  explicit Counted(std::atomic<std::int64_t>& count) : count_(count), number_(++count) {}
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+  ~Counted() { --count_; }
+  std::int64_t number() const { return number_; }  // with this one
+
+ private:
+  std::atomic<std::int64_t>& count_;
+  const std::int64_t number_;
+};
 
 HttpResponse with_retry(HttpResponse response, double after_s) {
   if (after_s > 0) response.headers.emplace_back("Retry-After", fmt::format("{}", static_cast<std::int64_t>(std::ceil(after_s))));
@@ -130,7 +150,24 @@ RewardRoutes::RewardRoutes(RewardService& service, ApiKeys keys, const RouteOpti
 
 HttpResponse RewardRoutes::refuse(const HttpRequest& request, int status, const std::string& message) {
   const Route* route = find_route(request, nullptr);
-  return finish(request, error_response(route == nullptr ? Dialect::common : route->dialect, status, message), 0, {});
+  return finish(request, error_response(route == nullptr ? Dialect::common : route->dialect, status, message), {});
+}
+
+std::optional<HttpResponse> RewardRoutes::find_refusal_without_keys(const HttpRequest& request, const Route& route) const {
+  // A page from elsewhere whose name was made to mean this machine says that name.
+  if (!request.host.empty() && !is_loopback(request.host))
+    return error_response(route.dialect, 403,
+                          "Host: expected localhost or 127.0.0.1, got another name; a server without --api-keys has no other");
+  // Browsers let any page post, and say which one it was.
+  if (!request.origin.empty() && !is_loopback(request.origin))
+    return error_response(route.dialect, 403,
+                          "Origin: expected a page of this machine, got one from elsewhere; with --api-keys, pages with a key may ask");
+  if (*route.role == Role::score || request.method == "GET") return {};
+  return error_response(route.dialect, 403, "expected a server with --api-keys: without, nobody may change what is served");
+}
+
+bool RewardRoutes::is_admin(const HttpRequest& request) const {
+  return keys_.empty() || keys_.role(bearer_key(request.authorization)) == Role::admin;
 }
 
 std::optional<HttpResponse> RewardRoutes::find_refusal(const HttpRequest& request, const Route& route) const {
@@ -141,14 +178,7 @@ std::optional<HttpResponse> RewardRoutes::find_refusal(const HttpRequest& reques
     return response;
   }
   if (!route.role) return {};
-  if (keys_.empty()) {
-    // A page from elsewhere whose name was made to mean this machine says that name.
-    if (!request.host.empty() && !is_loopback(request.host))
-      return error_response(route.dialect, 403,
-                            "Host: expected localhost or 127.0.0.1, got another name; a server without --api-keys has no other");
-    if (*route.role == Role::score || request.method == "GET") return {};
-    return error_response(route.dialect, 403, "expected a server with --api-keys: without, nobody may change what is served");
-  }
+  if (keys_.empty()) return find_refusal_without_keys(request, route);
   const std::optional<Role> role = keys_.role(bearer_key(request.authorization));
   if (!role) {
     HttpResponse response = error_response(route.dialect, 401, "Authorization: expected `Bearer KEY` with a known key");
@@ -161,19 +191,16 @@ std::optional<HttpResponse> RewardRoutes::find_refusal(const HttpRequest& reques
 }
 
 std::optional<HttpResponse> RewardRoutes::answer_head(const HttpRequest& request) {
-  const Stopwatch stopwatch;
   const Route* route = find_route(request, nullptr);
   if (route == nullptr)
-    return finish(request, error_response(Dialect::common, 404, "path: expected one of those in /openapi.json, got another"),
-                  stopwatch.seconds(), {});
-  if (std::optional<HttpResponse> refusal = find_refusal(request, *route))
-    return finish(request, std::move(*refusal), stopwatch.seconds(), {});
-  if (request.method == "GET") return finish(request, answer_get(*route), stopwatch.seconds(), {});
+    return finish(request, error_response(Dialect::common, 404, "path: expected one of those in /openapi.json, got another"), {});
+  if (std::optional<HttpResponse> refusal = find_refusal(request, *route)) return finish(request, std::move(*refusal), {});
+  if (request.method == "GET") return finish(request, answer_get(request, *route), {});
   return {};
 }
 
-HttpResponse RewardRoutes::answer_get(const Route& route) const {
-  if (route.document != nullptr) return json_response(200, route.document(service_));
+HttpResponse RewardRoutes::answer_get(const HttpRequest& request, const Route& route) const {
+  if (route.document != nullptr) return json_response(200, route.document(service_, is_admin(request)));
   const std::string_view path = route.path;
   if (path == "/")
     return {
@@ -211,29 +238,36 @@ HttpResponse RewardRoutes::answer_post(const HttpRequest& request, const Route*&
 }
 
 HttpResponse RewardRoutes::answer(const HttpRequest& request) {
-  const Stopwatch stopwatch;
-  const Route* route = find_route(request, nullptr);  // answer_head found one
   ScoreReply reply;
-  HttpResponse response;
+  HttpResponse response = answer_or_refuse(request, reply);
+  return finish(request, std::move(response), reply);
+}
+
+HttpResponse RewardRoutes::answer_or_refuse(const HttpRequest& request, ScoreReply& reply) {
+  const Route* route = find_route(request, nullptr);  // answer_head found one
+  // The threads that are left answer what waits for no rewards.
+  const Counted counted(answering_);
+  if (route->role == Role::score && counted.number() > options_.answers_at_once)
+    return with_retry(error_response(route->dialect, 429, "as many requests wait for rewards as --connections allows; try again later"), 1);
   try {
-    response = answer_post(request, route, reply);
+    return answer_post(request, route, reply);
   } catch (const Refusal& refusal) {
-    response = with_retry(error_response(route->dialect, refusal.status(), refusal.what()), refusal.retry_after_s());
+    return with_retry(error_response(route->dialect, refusal.status(), refusal.what()), refusal.retry_after_s());
   } catch (const Error& error) {
     const bool input = error.kind() == ErrorKind::input;
     if (!input) log_.warn(fmt::format("{}: {}", request.path, error.what()));
-    const int status = input ? (route->dialect == Dialect::vllm ? 400 : 422) : error.kind() == ErrorKind::io ? 503 : 500;
-    response = error_response(route->dialect, status, error.kind() == ErrorKind::internal ? "internal error" : error.what());
+    const int status = input ? (route->dialect == Dialect::vllm ? 400 : 422) : error.kind() == ErrorKind::io ? 503 : fault(route->dialect);
+    return error_response(route->dialect, status, error.kind() == ErrorKind::internal ? "internal error" : error.what());
   } catch (const std::bad_alloc&) {
-    response = error_response(route->dialect, 503, "out of memory");
+    return error_response(route->dialect, 503, "out of memory");
   } catch (const std::exception& error) {
     log_.warn(fmt::format("{}: internal error: {}", request.path, error.what()));
-    response = error_response(route->dialect, 500, "internal error");
+    return error_response(route->dialect, fault(route->dialect), "internal error");
   }
-  return finish(request, std::move(response), stopwatch.seconds(), reply);
 }
 
-HttpResponse RewardRoutes::finish(const HttpRequest& request, HttpResponse response, double seconds, const ScoreReply& reply) {
+HttpResponse RewardRoutes::finish(const HttpRequest& request, HttpResponse response, const ScoreReply& reply) {
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - request.begun).count();
   const Route* route = find_route(request, nullptr);
   const std::string path = route == nullptr ? "other" : route->path;
   metrics_.add_request(path, response.status, seconds);

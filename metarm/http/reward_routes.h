@@ -3,11 +3,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 
 #include "metarm/base/log.h"
-#include "metarm/base/stopwatch.h"
 #include "metarm/http/api_keys.h"
 #include "metarm/http/http_server.h"
 #include "metarm/http/json_schema.h"
@@ -18,8 +18,9 @@
 namespace metarm {
 
 struct RouteOptions {
-  std::int64_t max_rows = 1024;    // texts of a request
-  double request_timeout_s = 600;  // from its last byte to its answer
+  std::int64_t max_rows = 1024;                                             // texts of a request
+  double request_timeout_s = 600;                                           // from its last byte to its answer
+  std::int64_t answers_at_once = std::numeric_limits<std::int64_t>::max();  // to requests with a body; further ones get 429
 };
 
 // The document that /openapi.json answers with, and that bodies are checked against.
@@ -43,9 +44,12 @@ class RewardRoutes : public HttpHandler {
   struct Route;
   static const Route* find_route(const HttpRequest& request, const Json* body);
   std::optional<HttpResponse> find_refusal(const HttpRequest& request, const Route& route) const;
-  HttpResponse answer_get(const Route& route) const;
+  std::optional<HttpResponse> find_refusal_without_keys(const HttpRequest& request, const Route& route) const;
+  bool is_admin(const HttpRequest& request) const;  // or there are no keys
+  HttpResponse answer_get(const HttpRequest& request, const Route& route) const;
   HttpResponse answer_post(const HttpRequest& request, const Route*& route, ScoreReply& reply);
-  HttpResponse finish(const HttpRequest& request, HttpResponse response, double seconds, const ScoreReply& reply);
+  HttpResponse answer_or_refuse(const HttpRequest& request, ScoreReply& reply);
+  HttpResponse finish(const HttpRequest& request, HttpResponse response, const ScoreReply& reply);
 
   RewardService& service_;
   const ApiKeys keys_;
@@ -54,6 +58,7 @@ class RewardRoutes : public HttpHandler {
   const JsonSchemas schemas_;
   HttpMetrics metrics_;
   std::atomic<bool> ending_ = false;
+  std::atomic<std::int64_t> answering_ = 0;  // requests with a body
 };
 
 }  // namespace metarm

@@ -67,6 +67,7 @@ struct ScoreReply {
   double retry_after_s = 0;                           // when full
   std::vector<ItemAttribution> attributions;          // where asked for: one an item, empty for one that is too long
   std::vector<std::optional<float>> deviations = {};  // of an ensemble's members: one an item, as rewards; empty for one reward model
+  std::int64_t truncated = 0;                         // items whose prompt lost its oldest tokens
 };
 
 struct ServedModel {
@@ -74,6 +75,8 @@ struct ServedModel {
   std::int64_t max_length = 0;
   std::int64_t loaded_at_s = 0;       // since 1970
   std::int64_t rows = 0, tokens = 0;  // scored so far
+  std::int64_t truncated = 0;         // of these, with a prompt that lost its oldest tokens
+  std::int64_t too_long = 0;          // not scored
 };
 
 struct QueueState {
@@ -91,8 +94,9 @@ class RewardService {
   virtual void close() = 0;  // before the server ends: whoever waits for anything but rewards waits no longer
   virtual std::vector<ServedModel> models() const = 0;
   virtual QueueState queue() const = 0;
-  // Documents of /v1/status, /v1/versions and /v1/samples (docs/serving.md).
-  virtual Json status() const = 0;
+  // Documents of /v1/status, /v1/versions and /v1/samples (docs/serving.md). Administrators alone read what names files or comes from other
+  // programs.
+  virtual Json status(bool for_admin) const = 0;
   virtual Json versions() const = 0;
   virtual Json samples() const = 0;
   // Begins an alignment; nullopt: it has begun, else why it does not.

@@ -88,7 +88,7 @@ Json answer_rewards(const Json& body, Scoring& scoring) {
   return {{"model", scores.model},
           {"version", scoring.reply().version},
           {"rows", std::move(rewarded)},
-          {"usage", {{"tokens", scores.total_tokens()}}}};
+          {"usage", {{"tokens", scores.total_tokens()}, {"truncated", scoring.reply().truncated}}}};
 }
 
 Json answer_get_reward(const Json& body, Scoring& scoring) {

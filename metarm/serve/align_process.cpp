@@ -91,11 +91,11 @@ void run_align_process(const AlignProcessTask& task, const AlignProcessOptions& 
       run_process(arguments_of(task, options), {.seconds = options.timeout_s, .errors_to = errors, .cancelled = cancelled});
   if (finished.killed && cancelled()) fail_io("metarm align: it was called off");
   if (finished.killed) fail_io("metarm align: expected it to end within {} s, got no end; it was killed", options.timeout_s);
-  if (finished.exit_code == 137)
-    fail_io("metarm align: expected it to end by itself, but it was killed; the memory may have been too small");
+  const auto fail = [&](const std::string& message) { throw AlignProcessError(message, finished.exit_code); };
+  if (finished.exit_code == 137) fail("metarm align: expected it to end by itself, but it was killed; the memory may have been too small");
   const std::string said = last_line(read_file(errors));
-  if (finished.exit_code == 127) fail_io("metarm align: could not start: {}; is --align-launcher a program?", said);
-  if (finished.exit_code != 0) fail_io("metarm align ended with {}: {}", finished.exit_code, said);
+  if (finished.exit_code == 127) fail(fmt::format("metarm align: could not start: {}; is --align-launcher a program?", said));
+  if (finished.exit_code != 0) fail(fmt::format("metarm align ended with {}: {}", finished.exit_code, said));
   fs::remove_all(task.folder + "/rm/checkpoints");  // of its training: nobody goes on with it
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "metarm/base/error.h"
 #include "metarm/data/rows.h"
 
 namespace metarm {
@@ -30,8 +31,16 @@ struct AlignProcessTask {
   std::string folder;                 // where it works; rm/ in it is the outcome
   std::uint64_t seed = 0;
 };
-// Returns when it has ended well. io error that says how it ended otherwise: its last line, its time, its memory; or that `cancelled`,
-// asked every 0.1 s, had it killed.
+// How it ended otherwise than well: its last line, its time, its memory. Kind io.
+class AlignProcessError : public Error {
+ public:
+  AlignProcessError(const std::string& message, int exit_code) : Error(ErrorKind::io, message), exit_code_(exit_code) {}
+  int exit_code() const { return exit_code_; }
+
+ private:
+  int exit_code_;
+};
+// Returns when it has ended well. AlignProcessError; io error where it took too long, or `cancelled`, asked every 0.1 s, had it killed.
 void run_align_process(const AlignProcessTask& task, const AlignProcessOptions& options, const std::function<bool()>& cancelled);
 
 }  // namespace metarm

@@ -47,24 +47,28 @@ RmVersion current_version(RmVersions& versions, const std::string& state, const 
 AlignedService::AlignedService(const std::vector<NamedCheckpoint>& checkpoints, RewardServer::OpenVersion open, const QueueLimits& limits,
                                const AlignedServiceOptions& options, Log& log)
     : model_(checkpoints.front().name),
+      by_steps_(options.alignment.steps > 0),
       started_s_(seconds_since_1970()),
       versions_(options.state.empty() ? nullptr : std::make_unique<RmVersions>(options.state)),
       server_(open, limits),
       watch_(
-          {options.log, options.test, options.reference_groups, options.alignment.steps > 0},
+          {options.log, options.test, options.reference_groups},
           [this] {
             if (alignment_) alignment_->notice();
           },
           log),
       history_(kPoints) {
   for (const NamedCheckpoint& checkpoint : checkpoints) {
-    if (!versions_ || checkpoint.name != model_) {
-      server_.add(checkpoint, open(checkpoint.directory));
-      continue;
+    const bool is_first = checkpoint.name == model_;
+    std::shared_ptr<ModelVersion> opened;
+    if (versions_ && is_first) {
+      const RmVersion version = current_version(*versions_, options.state, checkpoint);
+      opened = open(version.checkpoint);
+      opened->serve_by(version.map);
+    } else {
+      opened = open(checkpoint.directory);
     }
-    const RmVersion version = current_version(*versions_, options.state, checkpoint);
-    const std::shared_ptr<ModelVersion> opened = open(version.checkpoint);
-    opened->serve_by(version.map);
+    if (is_first) watch_.split_by(marks_of(opened->chat(), opened->start_token()));
     server_.add(checkpoint, opened);
   }
   if (versions_) alignment_ = std::make_unique<SelfAlignment>(options.alignment, options.state, *versions_, model_, server_, watch_, log);
@@ -81,11 +85,19 @@ AlignedService::~AlignedService() {
 }
 
 ScoreReply AlignedService::score(const ScoreQuery& query) {
-  if (alignment_ && query.step && server_.is_named(query.model, model_)) {
-    ScoreReply reply;
-    reply.outcome = alignment_->wait_for_step(*query.step, query.deadline, query.abandoned);
-    if (reply.outcome != ScoreOutcome::scored) return reply;
-  }
+  if (!alignment_ || !by_steps_ || !query.step || !server_.is_named(query.model, model_)) return score_now(query);
+  const Stopwatch waiting;
+  ScoreReply reply;
+  reply.outcome = alignment_->wait_for_step(*query.step, query.abandoned);
+  if (reply.outcome != ScoreOutcome::scored) return reply;
+  ScoreQuery afterwards = query;  // its own time begins when the alignment is decided
+  if (query.deadline != std::chrono::steady_clock::time_point::max())
+    afterwards.deadline +=
+        std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(waiting.seconds()));
+  return score_now(afterwards);
+}
+
+ScoreReply AlignedService::score_now(const ScoreQuery& query) {
   ScoreReply reply = server_.score(query);
   if (reply.outcome == ScoreOutcome::scored && reply.model == model_) watch_.add(query, reply);
   return reply;
@@ -104,7 +116,7 @@ Json AlignedService::versions() const {
   return alignment_ ? alignment_->versions() : Json{{"current", nullptr}, {"versions", Json::array()}};
 }
 
-Json AlignedService::status() const {
+Json AlignedService::status(bool for_admin) const {
   Json models = Json::array();
   for (const ServedModel& model : server_.models())
     models.push_back({{"name", model.name},
@@ -113,6 +125,8 @@ Json AlignedService::status() const {
                       {"tokens", model.tokens},
                       {"loaded_at", model.loaded_at_s}});
   const QueueState queue = server_.queue();
+  Json log = watch_.log_status();
+  if (!for_admin && log.is_object() && log["error"] != "") log["error"] = "a key of the role admin sees why";
   Json status = {{"time", seconds_since_1970()},
                  {"started", started_s_},
                  {"models", std::move(models)},
@@ -124,10 +138,10 @@ Json AlignedService::status() const {
                    {"refused", queue.refused},
                    {"late", queue.late},
                    {"abandoned", queue.abandoned}}},
-                 {"log", watch_.log_status()},
+                 {"log", std::move(log)},
                  {"shift", watch_.test_status()},
                  {"alignment", alignment_ ? alignment_->status() : Json{{"enabled", false}}},
-                 {"events", alignment_ ? alignment_->events() : Json::array()}};
+                 {"events", alignment_ ? alignment_->events(for_admin) : Json::array()}};
   const std::lock_guard lock(mutex_);
   status["history"] = history_.to_json();
   return status;
@@ -156,9 +170,11 @@ StatusHistory::Point AlignedService::point(double seconds) {
 
 void AlignedService::add_points() {
   std::unique_lock lock(mutex_);
-  for (Stopwatch stopwatch; !end_.wait_for(lock, kPointTime, [&] { return ending_; }); stopwatch = {}) {
-    const StatusHistory::Point now = point(stopwatch.seconds());
-    history_.offer(now);
+  Stopwatch since_point;
+  while (!end_.wait_for(lock, kPointTime, [&] { return ending_; })) {
+    if (!history_.takes_next()) continue;
+    history_.add(point(since_point.seconds()));
+    since_point = {};
   }
 }
 

@@ -34,21 +34,24 @@ class AlignedService : public RewardService {
 
   ScoreReply score(const ScoreQuery& query) override;
   void close() override {
+    server_.close();
     if (alignment_) alignment_->close();
   }
   std::vector<ServedModel> models() const override { return server_.models(); }
   QueueState queue() const override { return server_.queue(); }
-  Json status() const override;
+  Json status(bool for_admin) const override;
   Json versions() const override;
   Json samples() const override { return watch_.samples(); }
   std::optional<std::string> begin_alignment() override;
   Json roll_back(std::int64_t version) override;
 
  private:
+  ScoreReply score_now(const ScoreQuery& query);
   void add_points();
   StatusHistory::Point point(double seconds);
 
   const std::string model_;  // the first one's name
+  const bool by_steps_;
   const double started_s_;
   std::unique_ptr<RmVersions> versions_;  // null: there is no state
   RewardServer server_;

@@ -1,5 +1,7 @@
 #include "metarm/serve/event_log.h"
 
+#include <fmt/format.h>
+
 #include "metarm/base/wall_clock.h"
 
 namespace metarm {
@@ -7,6 +9,16 @@ namespace metarm {
 namespace {
 
 constexpr std::size_t kEvents = 100;
+constexpr const char* kFailure = "failed";
+
+Json without_private(Json event) {
+  if (event.value("event", "") != kFailure) return event;
+  const auto code = event.find("exit_code");
+  event["text"] = code != event.end() && code->is_number()
+                      ? fmt::format("metarm align ended with {}; events.jsonl in --state says more", code->get<int>())
+                      : "events.jsonl in --state says why";
+  return event;
+}
 
 }  // namespace
 
@@ -19,7 +31,18 @@ void EventLog::keep(const Json& event) {
 }
 
 void EventLog::add(const std::string& event, std::int64_t version, const std::string& text) {
-  const Json line = {{"time", seconds_since_1970()}, {"event", event}, {"version", version}, {"text", text}};
+  add({{"time", seconds_since_1970()}, {"event", event}, {"version", version}, {"text", text}});
+}
+
+void EventLog::add_failure(std::int64_t version, const std::string& text, std::optional<int> exit_code) {
+  add({{"time", seconds_since_1970()},
+       {"event", kFailure},
+       {"version", version},
+       {"text", text},
+       {"exit_code", exit_code ? Json(*exit_code) : Json(nullptr)}});
+}
+
+void EventLog::add(const Json& line) {
   const std::lock_guard lock(mutex_);
   keep(line);
   try {
@@ -27,12 +50,14 @@ void EventLog::add(const std::string& event, std::int64_t version, const std::st
   } catch (const std::exception& error) {
     log_.warn(error.what());
   }
-  log_.result(line.dump(-1, ' ', false, Json::error_handler_t::replace));
+  log_.result(without_private(line).dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
-Json EventLog::to_json() const {
+Json EventLog::to_json(bool for_admin) const {
   const std::lock_guard lock(mutex_);
-  return Json(std::vector<Json>(last_.begin(), last_.end()));
+  Json events = Json::array();
+  for (const Json& event : last_) events.push_back(for_admin ? event : without_private(event));
+  return events;
 }
 
 }  // namespace metarm

@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "metarm/base/journal.h"
@@ -14,15 +15,18 @@ namespace metarm {
 
 class EventLog {
  public:
-  // Errors as Journal. `log` gets each event as a line of JSON, too.
+  // Errors as Journal. `log` gets each event as a line of JSON, too, as those see it who are no administrators.
   EventLog(const std::string& path, Log& log);
 
   // Thread-safe; throws nothing: where the file cannot be written, a warning says so.
   void add(const std::string& event, std::int64_t version, const std::string& text);
-  Json to_json() const;  // {"time", "event", "version", "text"} of the last 100, oldest first
+  // One whose text may name files, or come from another program: administrators alone read it, others `exit_code` where there is one.
+  void add_failure(std::int64_t version, const std::string& text, std::optional<int> exit_code);
+  Json to_json(bool for_admin) const;  // {"time", "event", "version", "text"} of the last 100, oldest first; failures with "exit_code"
 
  private:
   void keep(const Json& event);
+  void add(const Json& event);
 
   Log& log_;
   mutable std::mutex mutex_;

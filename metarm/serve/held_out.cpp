@@ -6,9 +6,6 @@
 
 namespace metarm {
 
-namespace {
-
-// Pairs and groups as texts to score, in an order that can be undone.
 std::vector<ScoreItem> items_of(const std::vector<Pair>& pairs, const std::vector<ResponseGroup>& groups) {
   std::vector<ScoreItem> items;
   const auto add = [&](const std::optional<Content>& prompt, const Content& text, const std::string& where) {
@@ -23,43 +20,33 @@ std::vector<ScoreItem> items_of(const std::vector<Pair>& pairs, const std::vecto
   return items;
 }
 
-struct Scored {
-  std::vector<PairRewards> pairs;
-  std::vector<std::vector<float>> groups;
-};
-
-// What both models could score: pairs of which both texts, groups of which two responses fit.
-std::pair<Scored, Scored> sort_out(const std::vector<std::optional<float>>& a, const std::vector<std::optional<float>>& b,
-                                   std::size_t pairs, const std::vector<ResponseGroup>& groups) {
-  std::pair<Scored, Scored> scored;
-  std::size_t at = 0;
-  for (std::size_t i = 0; i < pairs; ++i, at += 2)
-    if (a[at] && a[at + 1] && b[at] && b[at + 1]) {
-      scored.first.pairs.push_back({*a[at], *a[at + 1]});
-      scored.second.pairs.push_back({*b[at], *b[at + 1]});
-    }
-  for (const ResponseGroup& group : groups) {
-    std::vector<float> first, second;
-    for (std::size_t k = 0; k < group.responses.size(); ++k, ++at)
-      if (a[at] && b[at]) {
-        first.push_back(*a[at]);
-        second.push_back(*b[at]);
-      }
-    if (first.size() < 2) continue;
-    scored.first.groups.push_back(std::move(first));
-    scored.second.groups.push_back(std::move(second));
-  }
-  return scored;
-}
-
-}  // namespace
-
 GuardMeasures measure_held_out(RewardServer& server, const std::shared_ptr<const ModelVersion>& served,
-                               const std::shared_ptr<const ModelVersion>& candidate, const std::vector<Pair>& pairs,
-                               const std::vector<ResponseGroup>& groups, const std::function<bool()>& stop) {
+                               const std::shared_ptr<const ModelVersion>& candidate, const std::vector<std::optional<float>>& first,
+                               const std::vector<Pair>& pairs, const std::vector<ResponseGroup>& groups,
+                               const std::function<bool()>& stop) {
   const std::vector<ScoreItem> items = items_of(pairs, groups);
-  auto [before, after] = sort_out(server.score_by(served, items, stop), server.score_by(candidate, items, stop), pairs.size(), groups);
-  return {std::move(before.pairs), std::move(after.pairs), std::move(before.groups), std::move(after.groups)};
+  const std::vector<std::optional<float>> before = server.score_by(served, items, stop), after = server.score_by(candidate, items, stop);
+  GuardMeasures measures;
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < pairs.size(); ++i, at += 2) {
+    const auto fits = [&](const std::vector<std::optional<float>>& rewards) { return rewards[at] && rewards[at + 1]; };
+    if (!fits(before) || !fits(after) || (!first.empty() && !fits(first))) continue;
+    measures.served_pairs.push_back({*before[at], *before[at + 1]});
+    measures.candidate_pairs.push_back({*after[at], *after[at + 1]});
+    if (!first.empty()) measures.first_pairs.push_back({*first[at], *first[at + 1]});
+  }
+  for (const ResponseGroup& group : groups) {
+    std::vector<float> served_rewards, candidate_rewards;
+    for (std::size_t k = 0; k < group.responses.size(); ++k, ++at)
+      if (before[at] && after[at]) {
+        served_rewards.push_back(*before[at]);
+        candidate_rewards.push_back(*after[at]);
+      }
+    if (served_rewards.size() < 2) continue;
+    measures.served_groups.push_back(std::move(served_rewards));
+    measures.candidate_groups.push_back(std::move(candidate_rewards));
+  }
+  return measures;
 }
 
 }  // namespace metarm

@@ -29,7 +29,12 @@ ModelVersion::ModelVersion(const std::string& directory, const ScoringOptions& s
       map_(map),
       loaded_at_s_(static_cast<std::int64_t>(seconds_since_1970())) {}
 
-std::optional<TokenIds> ModelVersion::tokens(const ScoreItem& item) const {
+std::string ModelVersion::start_token() const {
+  const std::optional<TokenId> id = opened_.tokenizer->special().bos;
+  return id ? std::string(opened_.tokenizer->id_to_token(*id)) : "";
+}
+
+std::optional<TokenIds> ModelVersion::tokens(const ScoreItem& item, bool* shortened) const {
   Encoder encoder = opened_.encoder();
   if (const auto* ids = std::get_if<TokenIds>(&item.text)) {
     check_ids(*ids, opened_.scorer.vocab_size(), item.where);
@@ -37,7 +42,11 @@ std::optional<TokenIds> ModelVersion::tokens(const ScoreItem& item) const {
   }
   const Content& content = std::get<Content>(item.text);
   const auto* text = std::get_if<std::string>(&content);
-  if (item.form == TextForm::response || text == nullptr) return encoder.sequence(item.prompt, content, item.where);
+  if (item.form == TextForm::response || text == nullptr) {
+    std::optional<TokenIds> sequence = encoder.sequence(item.prompt, content, item.where);
+    if (shortened != nullptr) *shortened = encoder.report().truncated > 0;
+    return sequence;
+  }
   TokenIds tokens = item.form == TextForm::written ? encoder.prompt(content, 0, item.where) : opened_.tokenizer->encode(*text, false);
   if (tokens.empty()) fail_input("{}: expected some text, got none", item.where);
   if (max_length() > 0 && static_cast<std::int64_t>(tokens.size()) > max_length()) return std::nullopt;
@@ -47,10 +56,7 @@ std::optional<TokenIds> ModelVersion::tokens(const ScoreItem& item) const {
 GroupRewards ModelVersion::score(std::span<const std::vector<TokenIds>> groups) const {
   GroupRewards scored = with_torch_errors([&] { return opened_.scorer.score(groups, tokens_per_batch_); });
   for (std::vector<float>& group : scored.rewards)
-    for (float& reward : group) {
-      if (!std::isfinite(reward)) fail_internal("expected finite rewards, got {}", reward);
-      reward = static_cast<float>(map_(reward));
-    }
+    for (float& reward : group) reward = static_cast<float>(map_(reward));
   for (std::vector<float>& group : scored.deviations)
     for (float& deviation : group) deviation *= static_cast<float>(std::abs(map_.scale));
   return scored;

@@ -21,11 +21,14 @@ class ModelVersion : public BatchScorer {
   const std::string& id() const { return id_; }
   std::int64_t max_length() const { return opened_.max_length; }
   std::int64_t loaded_at_s() const { return loaded_at_s_; }
+  const ChatTemplate* chat() const { return opened_.chat ? &*opened_.chat : nullptr; }
+  std::string start_token() const;                     // its text; empty: there is none
   void serve_by(const AffineMap& map) { map_ = map; }  // before any other thread knows of it
 
-  // The tokens of an item; nullopt where it is too long. Input errors name the item. Thread-safe.
-  std::optional<TokenIds> tokens(const ScoreItem& item) const;
-  // Internal error for a reward that is no number; torch's own errors are io (out of memory) or internal ones.
+  // The tokens of an item; nullopt where it is too long. `shortened`: whether its prompt lost its oldest. Input errors name the item.
+  // Thread-safe.
+  std::optional<TokenIds> tokens(const ScoreItem& item, bool* shortened = nullptr) const;
+  // torch's own errors are io (out of memory) or internal ones.
   GroupRewards score(std::span<const std::vector<TokenIds>> groups) const override;
   // Of the served reward. For one thread at a time.
   ItemAttribution attribute(const TokenIds& tokens) const;

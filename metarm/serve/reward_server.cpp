@@ -21,7 +21,7 @@ constexpr auto kPause = std::chrono::milliseconds(100);
 std::vector<NamedCheckpoint> parse_models(const std::vector<std::string>& models) {
   std::vector<NamedCheckpoint> checkpoints;
   for (const std::string& model : models) {
-    const std::size_t equals = model.find('=');
+    const std::size_t equals = std::filesystem::is_directory(model) ? std::string::npos : model.find('=');
     NamedCheckpoint checkpoint;
     checkpoint.directory = equals == std::string::npos ? model : model.substr(equals + 1);
     checkpoint.name = equals == std::string::npos ? std::filesystem::weakly_canonical(model).filename().string() : model.substr(0, equals);
@@ -67,6 +67,7 @@ std::vector<std::optional<float>> RewardServer::score_by(const std::shared_ptr<c
   std::vector<std::optional<float>> rewards(items.size());
   const auto part = static_cast<std::size_t>(std::clamp<std::int64_t>(limits_.rows / 2, 1, kPartRows));
   for (std::size_t begin = 0; begin < items.size();) {
+    if (stop()) fail_io("expected rewards, but it was called off");
     const std::size_t end = std::min(begin + part, items.size());
     std::vector<TokenIds> sequences;
     std::vector<std::size_t> places;
@@ -75,7 +76,8 @@ std::vector<std::optional<float>> RewardServer::score_by(const std::shared_ptr<c
         sequences.push_back(std::move(*tokens));
         places.push_back(i);
       }
-    const ScoreResult result = queue_.score(version, std::move(sequences), ScoreQueue::Clock::time_point::max(), stop);
+    const ScoreResult result =
+        queue_.score(version, std::move(sequences), ScoreQueue::Clock::time_point::max(), stop, ScoreQueue::Asker::server);
     if (result.outcome == ScoreOutcome::full && !stop()) {
       std::this_thread::sleep_for(kPause);
       continue;
@@ -105,7 +107,9 @@ ScoreReply RewardServer::score(const ScoreQuery& query) {
 
   std::vector<TokenIds> sequences;
   for (const ScoreItem& item : query.items) {
-    std::optional<TokenIds> tokens = version->tokens(item);
+    bool shortened = false;
+    std::optional<TokenIds> tokens = version->tokens(item, &shortened);
+    reply.truncated += shortened;
     reply.tokens.push_back(tokens ? static_cast<std::int64_t>(tokens->size()) : 0);
     if (tokens) sequences.push_back(std::move(*tokens));
   }
@@ -129,18 +133,25 @@ ScoreReply RewardServer::score(const ScoreQuery& query) {
     next += tokens > 0;
     served.tokens += tokens;
     served.rows += tokens > 0;
+    served.too_long += tokens == 0;
   }
+  served.truncated += reply.truncated;
   return reply;
+}
+
+ScoreOutcome RewardServer::outcome_so_far(const ScoreQuery& query) const {
+  if (closing_) return ScoreOutcome::closing;
+  if (ScoreQueue::Clock::now() > query.deadline) return ScoreOutcome::late;
+  return query.abandoned && query.abandoned() ? ScoreOutcome::abandoned : ScoreOutcome::scored;
 }
 
 void RewardServer::attribute(const ScoreQuery& query, const ModelVersion& version, ScoreReply& reply) {
   for (const ScoreItem& item : query.items) {
     std::unique_lock one_at_a_time(attributing_, std::defer_lock);
-    while (!one_at_a_time.try_lock_for(kPause)) {
-      if (ScoreQueue::Clock::now() > query.deadline) reply.outcome = ScoreOutcome::late;
-      if (query.abandoned && query.abandoned()) reply.outcome = ScoreOutcome::abandoned;
+    do {
+      reply.outcome = outcome_so_far(query);
       if (reply.outcome != ScoreOutcome::scored) return;
-    }
+    } while (!one_at_a_time.try_lock_for(kPause));
     const std::optional<TokenIds> tokens = version.tokens(item);
     reply.attributions.push_back(tokens ? version.attribute(*tokens) : ItemAttribution());
   }
@@ -156,8 +167,8 @@ std::vector<ServedModel> RewardServer::models() const {
   const std::lock_guard lock(mutex_);
   std::vector<ServedModel> models;
   for (const Served& served : served_)
-    models.push_back(
-        {served.name, served.version->id(), served.version->max_length(), served.version->loaded_at_s(), served.rows, served.tokens});
+    models.push_back({served.name, served.version->id(), served.version->max_length(), served.version->loaded_at_s(), served.rows,
+                      served.tokens, served.truncated, served.too_long});
   return models;
 }
 

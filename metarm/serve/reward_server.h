@@ -1,6 +1,7 @@
 // Reward models by name, each with its present version, and the queue that they share.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -18,7 +19,8 @@ namespace metarm {
 struct NamedCheckpoint {
   std::string name, directory;
 };
-// `NAME=DIRECTORY`, or a directory whose last part is the name. Input error for a name that is empty or comes twice.
+// A directory whose last part is the name, or `NAME=DIRECTORY` where there is none of the whole word. Input error for a name that is empty
+// or comes twice.
 std::vector<NamedCheckpoint> parse_models(const std::vector<std::string>& models);
 
 class RewardServer {
@@ -34,6 +36,7 @@ class RewardServer {
   std::vector<ServedModel> models() const;
   bool is_named(const std::string& model, const std::string& name) const;  // whether a client who says `model` means the model `name`
   QueueState queue() const { return queue_.state(); }
+  void close() { closing_ = true; }  // no further attribution begins
 
   // The checkpoint in `directory`, served by nobody yet. One at a time.
   std::shared_ptr<ModelVersion> open(const std::string& directory);
@@ -49,16 +52,18 @@ class RewardServer {
   struct Served {
     std::string name, directory;  // a client may name it by either
     std::shared_ptr<const ModelVersion> version;
-    std::int64_t rows = 0, tokens = 0;
+    std::int64_t rows = 0, tokens = 0, truncated = 0, too_long = 0;
   };
   const Served* find(const std::string& model) const;  // null: none of this name
   Served& require(const std::string& model);           // input error
+  ScoreOutcome outcome_so_far(const ScoreQuery& query) const;
   void attribute(const ScoreQuery& query, const ModelVersion& version, ScoreReply& reply);
 
   const OpenVersion open_;
   const QueueLimits limits_;
   mutable std::mutex mutex_;  // over served_
   std::vector<Served> served_;
+  std::atomic<bool> closing_ = false;
   std::mutex opening_;
   std::timed_mutex attributing_;
   ScoreQueue queue_;

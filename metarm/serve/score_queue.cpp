@@ -1,6 +1,7 @@
 #include "metarm/serve/score_queue.h"
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 #include <set>
 #include <utility>
@@ -13,7 +14,9 @@ namespace metarm {
 
 namespace {
 
+// Where many wait, each asks less often: a thousand do so for a quarter of a second more.
 constexpr auto kAskWhetherAbandoned = std::chrono::milliseconds(50);
+constexpr auto kMoreForEachRow = std::chrono::microseconds(250);
 constexpr std::int64_t kBatchesLookedThrough = 4;  // so many batches' tokens are searched for common prefixes
 
 std::int64_t length(const TokenIds& tokens) { return static_cast<std::int64_t>(tokens.size()); }
@@ -22,6 +25,10 @@ std::int64_t total_length(const std::vector<TokenIds>& sequences) {
   std::int64_t total = 0;
   for (const TokenIds& tokens : sequences) total += length(tokens);
   return total;
+}
+
+std::exception_ptr not_finite(float reward) {
+  return std::make_exception_ptr(Error(ErrorKind::internal, fmt::format("expected finite rewards, got {}", reward)));
 }
 
 }  // namespace
@@ -81,7 +88,7 @@ QueueState ScoreQueue::state() const {
 }
 
 ScoreResult ScoreQueue::score(std::shared_ptr<const BatchScorer> scorer, std::vector<TokenIds> sequences, Clock::time_point deadline,
-                              const std::function<bool()>& abandoned) {
+                              const std::function<bool()>& abandoned, Asker asker) {
   const std::size_t count = sequences.size();
   const std::int64_t tokens = total_length(sequences);
   const auto request = std::make_shared<Request>();
@@ -93,7 +100,7 @@ ScoreResult ScoreQueue::score(std::shared_ptr<const BatchScorer> scorer, std::ve
   std::unique_lock lock(mutex_);
   if (closed_) return {ScoreOutcome::closing, {}};
   if (state_.rows + static_cast<std::int64_t>(count) > limits_.rows) {
-    ++state_.refused;
+    state_.refused += asker == Asker::client;
     return {ScoreOutcome::full, {}, retry_after_s()};
   }
   for (std::size_t i = 0; i < count; ++i) waiting_.push_back({request, i});
@@ -102,7 +109,7 @@ ScoreResult ScoreQueue::score(std::shared_ptr<const BatchScorer> scorer, std::ve
   work_.notify_one();
 
   while (!request->has_ended()) {
-    request->ended.wait_until(lock, std::min(deadline, Clock::now() + kAskWhetherAbandoned));
+    request->ended.wait_until(lock, std::min(deadline, Clock::now() + kAskWhetherAbandoned + state_.rows * kMoreForEachRow));
     if (request->has_ended()) break;
     if (Clock::now() >= deadline) {
       drop(*request);
@@ -115,7 +122,7 @@ ScoreResult ScoreQueue::score(std::shared_ptr<const BatchScorer> scorer, std::ve
     lock.lock();
     if (!gone || request->has_ended()) continue;
     drop(*request);
-    ++state_.abandoned;
+    state_.abandoned += asker == Asker::client;
     return {ScoreOutcome::abandoned, {}};
   }
   if (request->error) std::rethrow_exception(request->error);
@@ -194,9 +201,10 @@ void ScoreQueue::deliver(TakenBatch& batch) {
   for (std::size_t g = 0; g < batch.groups.size(); ++g)
     for (std::size_t i = 0; i < batch.groups[g].size(); ++i) {
       Request& request = *batch.groups[g][i].request;
-      if (batch.error) {
+      const bool finite = batch.error || std::isfinite(batch.scored.rewards[g][i]);
+      if (batch.error || !finite) {
         if (!request.error) drop(request);
-        request.error = batch.error;
+        request.error = finite ? batch.error : not_finite(batch.scored.rewards[g][i]);
       } else {
         const std::size_t index = batch.groups[g][i].index;
         request.rewards[index] = batch.scored.rewards[g][i];

@@ -23,7 +23,7 @@ namespace metarm {
 class BatchScorer {
  public:
   virtual ~BatchScorer() = default;
-  // One forward pass; same shape as `groups`, each of which is one token tree. Called by one thread at a time.
+  // One forward pass; same shape as `groups`, each of which is one token tree. Rewards may be no finite numbers. For one thread at a time.
   virtual GroupRewards score(std::span<const std::vector<TokenIds>> groups) const = 0;
 };
 
@@ -49,9 +49,11 @@ class ScoreQueue {
   ScoreQueue& operator=(const ScoreQueue&) = delete;
 
   // Rewards of sequences (none empty), all by `scorer`; waits for them. What was asked for and is not begun is dropped when the deadline
-  // passes or `abandoned`, asked every 50 ms, says so. Rethrows what `scorer` threw.
+  // passes or `abandoned`, asked every 50 ms or more, says so. Rethrows what `scorer` threw; internal error for a reward that is not a
+  // finite number. What the server itself asks for is not counted as refused or abandoned.
+  enum class Asker { client, server };
   ScoreResult score(std::shared_ptr<const BatchScorer> scorer, std::vector<TokenIds> sequences, Clock::time_point deadline,
-                    const std::function<bool()>& abandoned);
+                    const std::function<bool()>& abandoned, Asker asker = Asker::client);
   void close();  // refuses what comes from now on
   QueueState state() const;
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "metarm/base/error.h"
+#include "metarm/base/random.h"
 #include "metarm/base/stopwatch.h"
 #include "metarm/base/wall_clock.h"
 #include "metarm/serve/held_out.h"
@@ -16,24 +17,29 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
-constexpr std::size_t kFewestGroups = 10;
+constexpr std::int64_t kFewestGroups = 10;
 constexpr std::int64_t kMostPatience = 64;
 constexpr const char* kWorkFolder = "alignment-";
+constexpr const char *kRequest = "request", *kAlarm = "alarm";
+
+Json to_json(const AccuracyChange& accuracy) {
+  return {{"pairs", accuracy.pairs},
+          {"gained", accuracy.gained},
+          {"lost", accuracy.lost},
+          {"change", accuracy.change},
+          {"lower", accuracy.lower}};
+}
 
 Json to_json(const GuardDecision& decision) {
-  const AccuracyChange& accuracy = decision.accuracy;
   const DiscriminationChange& discrimination = decision.discrimination;
-  return {{"accuracy",
-           {{"pairs", accuracy.pairs},
-            {"gained", accuracy.gained},
-            {"lost", accuracy.lost},
-            {"change", accuracy.change},
-            {"lower", accuracy.lower}}},
-          {"discrimination",
-           {{"groups", discrimination.groups},
-            {"served", discrimination.served},
-            {"candidate", discrimination.candidate},
-            {"upper", discrimination.upper}}}};
+  Json measures = {{"accuracy", to_json(decision.accuracy)},
+                   {"discrimination",
+                    {{"groups", discrimination.groups},
+                     {"served", discrimination.served},
+                     {"candidate", discrimination.candidate},
+                     {"upper", discrimination.upper}}}};
+  if (decision.accuracy_since_first) measures["accuracy_since_first"] = to_json(*decision.accuracy_since_first);
+  return measures;
 }
 
 Json to_json(const RmVersion& version) {
@@ -45,6 +51,11 @@ Json to_json(const RmVersion& version) {
           {"admitted", version.admitted},   {"reasons", version.reasons},
           {"scale", version.map.scale},     {"offset", version.map.offset},
           {"measures", std::move(measures)}};
+}
+
+// The same groups each time, so that what was trained on is never held out later.
+bool is_held_out(const ResponseGroup& group) {
+  return derive_seed(0, to_json(group.prompt).dump(-1, ' ', false, Json::error_handler_t::replace)) % 5 == 4;
 }
 
 double near_tie_of(const RmVersion& version) { return version.measures.value("near_tie", 0.0); }
@@ -73,6 +84,8 @@ SelfAlignment::SelfAlignment(const SelfAlignmentOptions& options, const std::str
   note_versions();
   attempts_ = known_.back().number;
   watch_.begin_version(current_.measures.value("id", ""), near_tie_of(current_));
+  watch_.replay();
+  groups_at_attempt_ = watch_.groups();
   thread_ = std::thread([this] { work(); });
 }
 
@@ -95,33 +108,50 @@ void SelfAlignment::notice() {
   wake_.notify_one();
 }
 
-std::optional<std::string> SelfAlignment::begin() {
-  const std::lock_guard lock(mutex_);
+// With mutex_ held.
+std::optional<std::string> SelfAlignment::reason_not_to_begin() const {
   if (!can_align()) return "expected a server with --pairs to align with, got one without";
   if (options_.steps > 0) return "expected a server without --align-steps: its trainer says when to align";
   if (state_ != State::idle || requested_) return "an alignment is running";
+  return {};
+}
+
+std::optional<std::string> SelfAlignment::begin() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto reason = reason_not_to_begin()) return reason;
+  }
+  try {
+    draw(0, kFewestGroups);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::input) return error.what();
+    throw;
+  }
+  const std::lock_guard lock(mutex_);
+  if (const auto reason = reason_not_to_begin()) return reason;
   requested_ = true;
   wake_.notify_one();
   return {};
 }
 
-ScoreOutcome SelfAlignment::wait_for_step(std::int64_t step, std::chrono::steady_clock::time_point deadline,
-                                          const std::function<bool()>& abandoned) {
+ScoreOutcome SelfAlignment::wait_for_step(std::int64_t step, const std::function<bool()>& abandoned) {
   if (options_.steps == 0) return ScoreOutcome::scored;
+  const Stopwatch waiting;
   std::unique_lock lock(mutex_);
-  step_ = step;
   const std::int64_t period = step / options_.steps;
-  // Where a trainer begins, or begins again, nothing is known yet. Requests of the last period may come late.
-  if (!period_ || period < *period_ - 1) {
+  // Where a trainer begins, or begins again, nothing is known yet. Requests of steps not long ago may come late.
+  if (!period_ || step < step_ - options_.steps) {
+    step_ = step;
     period_ = period;
     wanted_period_.reset();
   }
+  step_ = std::max(step_, step);
   if (period <= *period_) return ScoreOutcome::scored;
   wanted_period_ = std::max(wanted_period_.value_or(period), period);
   wake_.notify_one();
   while (*period_ < period) {
     if (ending_) return ScoreOutcome::closing;
-    if (std::chrono::steady_clock::now() >= deadline) return ScoreOutcome::late;
+    if (waiting.seconds() > 2 * options_.process.timeout_s) return ScoreOutcome::late;
     if (abandoned && abandoned()) return ScoreOutcome::abandoned;
     decided_.wait_for(lock, 50ms);
   }
@@ -132,10 +162,10 @@ ScoreOutcome SelfAlignment::wait_for_step(std::int64_t step, std::chrono::steady
 std::string SelfAlignment::reason_to_begin() {
   if (!can_align()) return "";
   if (options_.steps > 0) return wanted_period_ && *wanted_period_ > *period_ ? "step" : "";
-  if (std::exchange(requested_, false)) return "request";
+  if (std::exchange(requested_, false)) return kRequest;
   const std::int64_t groups = watch_.groups() - groups_at_attempt_;
   if (options_.every > 0) return groups >= options_.every ? "groups" : "";
-  return groups >= options_.groups * patience_ && watch_.alarm() ? "alarm" : "";
+  return groups >= options_.groups * patience_ && watch_.alarm() ? kAlarm : "";
 }
 
 void SelfAlignment::work() {
@@ -150,14 +180,15 @@ void SelfAlignment::work() {
       continue;
     }
     const std::int64_t attempt = ++attempts_;
-    groups_at_attempt_ = watch_.groups();
+    const std::int64_t groups_before = std::exchange(groups_at_attempt_, watch_.groups());
     state_ = State::running;
     since_s_ = seconds_since_1970();
     begun_at_rollbacks_ = rollbacks_;
     const std::optional<std::int64_t> period = wanted_period_;
     lock.unlock();
-    align_and_tell(attempt);
+    const bool decided = align_and_tell(attempt);
     lock.lock();
+    if (!decided && reason_ == kRequest) groups_at_attempt_ = groups_before;  // it does not put off what the alarm calls for
     state_ = State::idle;
     reason_.clear();
     since_s_ = seconds_since_1970();
@@ -171,32 +202,42 @@ bool SelfAlignment::cancelled() const {
   return ending_ || rollbacks_ != begun_at_rollbacks_;
 }
 
-void SelfAlignment::align_and_tell(std::int64_t attempt) {
+// With mutex_ held.
+void SelfAlignment::lose_patience() {
+  if (reason_ == kAlarm) patience_ = std::min(2 * patience_, kMostPatience);
+}
+
+bool SelfAlignment::align_and_tell(std::int64_t attempt) {
+  bool decided = false;
   try {
     align(attempt);
+    decided = true;
   } catch (const std::exception& error) {
     const std::lock_guard lock(mutex_);
     const bool called_off = ending_ || rollbacks_ != begun_at_rollbacks_;
-    patience_ = called_off ? patience_ : std::min(2 * patience_, kMostPatience);
-    events_.add("failed", current_.number,
-                called_off ? "the alignment was ended by a rollback, or by the end of the server" : error.what());
+    if (!called_off) lose_patience();
+    const auto* process = dynamic_cast<const AlignProcessError*>(&error);
+    events_.add_failure(current_.number, called_off ? "the alignment was ended by a rollback, or by the end of the server" : error.what(),
+                        process != nullptr && !called_off ? std::optional(process->exit_code()) : std::nullopt);
   }
   std::error_code ignored;
   fs::remove_all(fmt::format("{}/{}{}", state_folder_, kWorkFolder, attempt), ignored);
+  return decided;
 }
 
-std::vector<ResponseGroup> SelfAlignment::draw(std::int64_t attempt) {
+std::vector<ResponseGroup> SelfAlignment::draw(std::int64_t attempt, std::int64_t groups) {
   GroupDraw wanted;
-  wanted.groups = options_.groups;
+  wanted.groups = groups;
   wanted.half_life_s = options_.half_life;
   wanted.seed = options_.seed + static_cast<std::uint64_t>(attempt);
   wanted.now_s = seconds_since_1970();
   if (options_.steps > 0) {
     const std::lock_guard lock(mutex_);
+    wanted.by_step = true;
     wanted.now_s = static_cast<double>(step_);
   }
   std::vector<ResponseGroup> drawn = watch_.draw(wanted);
-  if (drawn.size() < kFewestGroups)
+  if (static_cast<std::int64_t>(drawn.size()) < kFewestGroups)
     fail_input("shift log: expected at least {} prompts with two different responses to align with, got {}", kFewestGroups, drawn.size());
   return drawn;
 }
@@ -206,13 +247,14 @@ void SelfAlignment::align(std::int64_t attempt) {
     const std::lock_guard lock(mutex_);
     return current_;
   }();
-  const std::vector<ResponseGroup> drawn = draw(attempt);
+  if (parent.number != 1) score_by_first();
+  const std::vector<ResponseGroup> drawn = draw(attempt, options_.groups);
   AlignProcessTask task;
   task.model = parent.checkpoint;
   task.folder = fmt::format("{}/{}{}", state_folder_, kWorkFolder, attempt);
   task.seed = options_.seed + static_cast<std::uint64_t>(attempt);
   std::vector<ResponseGroup> held_out;
-  for (std::size_t i = 0; i < drawn.size(); ++i) (i % 5 == 4 ? held_out : task.groups).push_back(drawn[i]);
+  for (const ResponseGroup& group : drawn) (is_held_out(group) ? held_out : task.groups).push_back(group);
   events_.add(
       "started", parent.number,
       fmt::format("aligning version {} with {} response groups, {} others held out", parent.number, task.groups.size(), held_out.size()));
@@ -224,12 +266,37 @@ void SelfAlignment::align(std::int64_t attempt) {
   decide(task.folder, held_out, parent, server_.open(task.folder + "/rm"));
 }
 
+// Once: it does not change.
+void SelfAlignment::score_by_first() {
+  if (!first_rewards_.empty()) return;
+  const std::string checkpoint = [&] {
+    const std::lock_guard lock(versions_mutex_);
+    return versions_.version(1).checkpoint;
+  }();
+  first_rewards_ = server_.score_by(server_.open(checkpoint), items_of(eval_pairs_, {}), [this] { return cancelled(); });
+}
+
+GuardMeasures SelfAlignment::measure(const std::vector<ResponseGroup>& held_out, const RmVersion& parent,
+                                     const std::shared_ptr<ModelVersion>& candidate) {
+  const Stopwatch stopwatch;
+  const auto late = [&] { return stopwatch.seconds() > options_.process.timeout_s; };
+  const auto stop = [&] { return cancelled() || late(); };
+  try {
+    const std::vector<std::optional<float>> none;
+    GuardMeasures measures = measure_held_out(server_, server_.version(model_), candidate, parent.number == 1 ? none : first_rewards_,
+                                              eval_pairs_, held_out, stop);
+    measures.served_map = parent.map;
+    return measures;
+  } catch (const Error&) {
+    if (!late() || cancelled()) throw;
+    fail_io("guard: expected it to score the held-out rows within {} s, got no end; --align-timeout gives it more time",
+            options_.process.timeout_s);
+  }
+}
+
 void SelfAlignment::decide(const std::string& folder, const std::vector<ResponseGroup>& held_out, const RmVersion& parent,
                            const std::shared_ptr<ModelVersion>& candidate) {
-  const Stopwatch stopwatch;
-  const auto stop = [&] { return cancelled() || stopwatch.seconds() > options_.process.timeout_s; };
-  const GuardMeasures measures = measure_held_out(server_, server_.version(model_), candidate, eval_pairs_, held_out, stop);
-  const GuardDecision decision = decide_admission(measures, options_.guard);
+  const GuardDecision decision = decide_admission(measure(held_out, parent, candidate), options_.guard);
   RmVersion version;
   version.parent = parent.number;
   version.admitted = decision.admitted;
@@ -245,7 +312,10 @@ void SelfAlignment::decide(const std::string& folder, const std::vector<Response
   note_versions();
   if (added.admitted) serve(added, candidate);
   const std::lock_guard state(mutex_);
-  patience_ = added.admitted ? 1 : std::min(2 * patience_, kMostPatience);
+  if (added.admitted)
+    patience_ = 1;
+  else
+    lose_patience();
   events_.add(added.admitted ? "admitted" : "rejected", added.number, fmt::format("{}", fmt::join(added.reasons, "; ")));
 }
 

@@ -48,26 +48,32 @@ class SelfAlignment {
   SelfAlignment& operator=(const SelfAlignment&) = delete;
   ~SelfAlignment();
 
-  void notice();  // something has changed that may be a reason to align
-  void close();   // ends what is running; whoever waits goes away empty-handed
-  std::optional<std::string> begin();
-  // Waits until what step `step` calls for is decided; otherwise why the query cannot be answered.
-  ScoreOutcome wait_for_step(std::int64_t step, std::chrono::steady_clock::time_point deadline, const std::function<bool()>& abandoned);
+  void notice();                       // something has changed that may be a reason to align
+  void close();                        // ends what is running; whoever waits goes away empty-handed
+  std::optional<std::string> begin();  // nullopt: it has begun, else why not
+  // Waits until what step `step` calls for is decided, for as long as an alignment may take and its guard again; otherwise why the query
+  // cannot be answered.
+  ScoreOutcome wait_for_step(std::int64_t step, const std::function<bool()>& abandoned);
   Json roll_back(std::int64_t number);
 
   Json status() const;
-  Json events() const { return events_.to_json(); }
+  Json events(bool for_admin) const { return events_.to_json(for_admin); }
   Json versions() const;
 
  private:
   enum class State { idle, running, checking };
 
   bool can_align() const { return !options_.process.pairs.empty(); }
+  std::optional<std::string> reason_not_to_begin() const;
   std::string reason_to_begin();
   void work();
-  void align_and_tell(std::int64_t attempt);
+  bool align_and_tell(std::int64_t attempt);  // whether it came to a decision
   void align(std::int64_t attempt);
-  std::vector<ResponseGroup> draw(std::int64_t attempt);
+  std::vector<ResponseGroup> draw(std::int64_t attempt, std::int64_t groups);
+  GuardMeasures measure(const std::vector<ResponseGroup>& held_out, const RmVersion& parent,
+                        const std::shared_ptr<ModelVersion>& candidate);
+  void score_by_first();
+  void lose_patience();
   void decide(const std::string& folder, const std::vector<ResponseGroup>& held_out, const RmVersion& parent,
               const std::shared_ptr<ModelVersion>& candidate);
   void serve(const RmVersion& version, const std::shared_ptr<ModelVersion>& opened);
@@ -79,6 +85,7 @@ class SelfAlignment {
   RewardServer& server_;
   ShiftWatch& watch_;
   std::vector<Pair> eval_pairs_;
+  std::vector<std::optional<float>> first_rewards_;  // of eval_pairs_, by version 1; once it is not the one that is aligned
   EventLog events_;
 
   std::mutex versions_mutex_;  // over versions_, its files, and what is served; taken before mutex_
@@ -94,7 +101,7 @@ class SelfAlignment {
   bool requested_ = false, ending_ = false;
   std::uint64_t rollbacks_ = 0, begun_at_rollbacks_ = 0;
   std::int64_t attempts_ = 0, groups_at_attempt_ = 0, patience_ = 1;  // patience: times `groups` from one alarm's alignment to the next
-  std::int64_t step_ = 0;                                             // the last that was named
+  std::int64_t step_ = 0;                                             // the highest of the trainer's run
   std::optional<std::int64_t> wanted_period_, period_;                // of options_.steps steps: called for, and decided
   std::thread thread_;
 };

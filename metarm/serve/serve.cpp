@@ -1,7 +1,10 @@
 #include "metarm/serve/serve.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -26,14 +29,28 @@ std::string text_of(const FieldValue& value) {
   return text != nullptr ? *text : "";
 }
 
+void check_log_options(const ServeOptions& options) {
+  const ServeOptions usual;
+  const std::pair<const char*, bool> given[] = {{"state", options.state != usual.state},
+                                                {"redact", options.redact},
+                                                {"pairs", !options.pairs.empty()},
+                                                {"log-rows", options.log_rows != usual.log_rows},
+                                                {"log-mib", options.log_mib != usual.log_mib},
+                                                {"log-days", options.log_days != usual.log_days},
+                                                {"log-rows-per-s", options.log_rows_per_s != usual.log_rows_per_s}};
+  for (const auto& [name, is_given] : given)
+    if (options.no_log && is_given) fail_input("serve: --no-log: expected it without --{}, which has no effect then", name);
+  if (options.align_steps > 0 && options.log_rows_per_s != usual.log_rows_per_s)
+    fail_input("serve: --align-steps: expected it without --log-rows-per-s: all rows are kept, so that runs repeat");
+}
+
 void check_options(const ServeOptions& options) {
   if (!is_loopback(options.host) && options.api_keys.empty())
     fail_input("serve: --host: expected 127.0.0.1, ::1 or localhost without --api-keys, got {}; others could score, too", options.host);
   if (options.max_rows > options.queue_rows)
     fail_input("serve: --max-rows: expected at most --queue-rows, {}, got {}; such a request could never wait", options.queue_rows,
                options.max_rows);
-  if (options.no_log && (options.redact || !options.pairs.empty() || options.state != ServeOptions().state))
-    fail_input("serve: --no-log: expected it without --state, --redact and --pairs, which have no effect then");
+  check_log_options(options);
   if (options.redact && !options.pairs.empty())
     fail_input("serve: --redact: expected it without --pairs, got both; responses cannot be aligned to without their texts");
   if (!options.pairs.empty() && options.eval_pairs.empty())
@@ -85,8 +102,9 @@ AlignedServiceOptions service_options(const ServeOptions& options) {
   log.limits.rows = options.log_rows;
   log.redact = options.redact;
   log.seed = service.test.seed;
-  // Told by the trainer's steps, so that a run can be repeated: nothing then depends on the clock.
-  log.limits.age_s = options.align_steps > 0 ? 1e12 : options.log_days * 86400;
+  log.limits.age_s = options.log_days * 86400;
+  log.limits.bytes = options.log_mib << 20;
+  // Told by the trainer's steps, so that a run can be repeated: how fast the rows come must not matter then.
   log.rows_per_s = options.align_steps > 0 ? 1e9 : options.log_rows_per_s;
   service.log = log;
   return service;
@@ -101,6 +119,25 @@ HttpServerOptions http_options(const ServeOptions& options) {
   http.connections = options.connections;
   http.max_body_bytes = options.max_body_mib << 20;
   return http;
+}
+
+// So many connections that GET requests are answered while all others wait for rewards.
+std::int64_t kept_connections(std::int64_t connections) { return std::min<std::int64_t>(connections / 2, 8); }
+
+// A connection is an open file.
+void allow_open_files(std::int64_t connections) {
+  constexpr rlim_t kOthers = 256;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = std::min(limit.rlim_max, std::max(limit.rlim_cur, static_cast<rlim_t>(connections) + kOthers));
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void warn_if_open(const std::string& path, Log& log) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) == 0 && (status.st_mode & 077) != 0)
+    log.warn(
+        fmt::format("{} is open to other users of this machine (mode {:o}); `chmod go= {}` closes it", path, status.st_mode & 0777, path));
 }
 
 Json describe(const HttpServer& http, const RewardService& service) {
@@ -122,9 +159,16 @@ void serve(const ServeOptions& options, Log& log, const std::function<void(const
   };
   const AlignedServiceOptions service_settings = service_options(options);
   check(service_settings.alignment.process);
+  if (!options.api_keys.empty()) warn_if_open(options.api_keys, log);
+  if (service_settings.log) warn_if_open(options.state, log);
+  allow_open_files(options.connections);
   AlignedService service(parse_models(options.model), open, {options.queue_rows, options.scoring.tokens_per_batch}, service_settings, log);
   if (service_settings.log) log.info(fmt::format("what is scored is kept in {}; --no-log keeps nothing", options.state));
-  RewardRoutes routes(service, std::move(keys), {options.max_rows, options.request_timeout}, log);
+  RewardRoutes routes(service, std::move(keys),
+                      {.max_rows = options.max_rows,
+                       .request_timeout_s = options.request_timeout,
+                       .answers_at_once = options.connections - kept_connections(options.connections)},
+                      log);
   HttpServer http(http_options(options), routes);
 
   std::mutex stopping;

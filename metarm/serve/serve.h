@@ -23,10 +23,10 @@ struct ServeOptions {
   std::int64_t max_rows = 1024;
   std::int64_t max_body_mib = 64;
   double request_timeout = 600;
-  std::int64_t connections = 256;
+  std::int64_t connections = 4096;
   std::string state = "metarm-serve";
   bool no_log = false, redact = false;
-  std::int64_t log_rows = 1'000'000;
+  std::int64_t log_rows = 1'000'000, log_mib = 4096;
   double log_days = 30, log_rows_per_s = 200;
   double alarm_rate = 0.01;
   std::int64_t reference_groups = 256;
@@ -62,7 +62,11 @@ struct ServeOptions {
                                  .help = "Seconds that a request may wait for its rewards before it is dropped.",
                                  .min = 0.01,
                                  .max = 86400});
-    visit(self.connections, {.name = "connections", .help = "Connections served at once; further ones wait.", .min = 1, .max = 4096});
+    visit(self.connections, {.name = "connections",
+                             .help = "Connections served at once; further ones wait. Where all but eight of them wait for rewards, further "
+                                     "requests for some are refused with 429.",
+                             .min = 1,
+                             .max = 65536});
     visit(self.state, {.name = "state",
                        .help = "Folder, made where there is none: the shift log, all versions of the first model, and what became of them. "
                                "A server that is started with it again goes on with the version served last."});
@@ -71,6 +75,8 @@ struct ServeOptions {
           {.name = "redact",
            .help = "Keep hashes of texts, and their rewards, instead of texts: the shift is noticed, but nothing can be aligned."});
     visit(self.log_rows, {.name = "log-rows", .help = "Rows of the shift log; the oldest go.", .min = 1});
+    visit(self.log_mib,
+          {.name = "log-mib", .help = "Size of the shift log in MiB; the oldest rows go.", .min = 1, .max = std::int64_t{1} << 40});
     visit(self.log_days, {.name = "log-days", .help = "Age of a row in days before it goes.", .min = 0.001, .max = 36500});
     visit(self.log_rows_per_s,
           {.name = "log-rows-per-s", .help = "Rows kept a second, on average; of more, whole prompts are drawn.", .min = 0.001});

@@ -1,6 +1,7 @@
 #include "metarm/serve/shift_watch.h"
 
 #include <chrono>
+#include <string_view>
 #include <utility>
 
 #include "metarm/base/error.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr std::size_t kSamples = 50;
 constexpr std::size_t kShownBytes = 16384;
+constexpr std::size_t kFewestPromptBytes = 16;  // that a cut prompt must have left: fewer may be alike by chance
 constexpr auto kPatience = std::chrono::seconds(30);
 
 std::uint64_t hash(const Content& content) { return derive_seed(0, to_json(content).dump(-1, ' ', false, Json::error_handler_t::replace)); }
@@ -27,9 +29,41 @@ Content shortened(const Content& content) {
   return messages;
 }
 
-std::optional<PromptAndResponse> split(const std::string& text, const std::string& prompt) {
-  if (prompt.empty() || !text.starts_with(prompt)) return {};
-  return PromptAndResponse{prompt, text.substr(prompt.size())};
+std::optional<PromptAndResponse> split_at(std::string_view text, std::size_t end_of_prompt) {
+  if (end_of_prompt == 0) return {};
+  return PromptAndResponse{std::string(text.substr(0, end_of_prompt)), std::string(text.substr(end_of_prompt))};
+}
+
+std::string_view without_start(std::string_view text, std::string_view start_token) {
+  if (!start_token.empty() && text.starts_with(start_token)) text.remove_prefix(start_token.size());
+  return text;
+}
+
+// How much of the end of `prompt` `text` begins with, at most all of it: by the prefix function of Knuth, Morris and Pratt.
+std::size_t overlap(std::string_view prompt, std::string_view text) {
+  text = text.substr(0, prompt.size());
+  std::vector<std::size_t> border(text.size());
+  const auto extend = [&](std::size_t length, char next) {
+    while (length > 0 && (length == text.size() || text[length] != next)) length = border[length - 1];
+    return length < text.size() && text[length] == next ? length + 1 : 0;
+  };
+  for (std::size_t i = 1; i < text.size(); ++i) border[i] = extend(border[i - 1], text[i]);
+  std::size_t length = 0;
+  for (const char next : prompt) length = extend(length, next);
+  return length;
+}
+
+std::optional<PromptAndResponse> split_at_told(std::string_view text, std::string_view prompt, const TextMarks& marks) {
+  text = without_start(text, marks.start_token);
+  prompt = without_start(prompt, marks.start_token);
+  const std::size_t found = overlap(prompt, text);
+  return found == prompt.size() || found >= kFewestPromptBytes ? split_at(text, found) : std::nullopt;
+}
+
+std::optional<PromptAndResponse> split_at_turn(const std::string& text, const TextMarks& marks) {
+  const std::size_t turn = marks.assistant_turn.empty() ? std::string::npos : text.rfind(marks.assistant_turn);
+  if (turn != std::string::npos) return split_at(text, turn + marks.assistant_turn.size());
+  return split_at(text, std::get<std::string>(implicit_prompt(text)).size());
 }
 
 Json stream_json(const StreamFigures& figures) {
@@ -40,7 +74,18 @@ Json stream_json(const StreamFigures& figures) {
 
 }  // namespace
 
-std::optional<PromptAndResponse> prompt_and_response(const ScoreItem& item) {
+TextMarks marks_of(const ChatTemplate* chat, std::string start_token) {
+  TextMarks marks{std::move(start_token), {}};
+  if (chat == nullptr) return marks;
+  const Conversation asked = {{"user", "?"}};
+  const std::string closed = chat->render(asked, false), open = chat->render(asked, true);
+  // Some templates end a user's message with what opens the assistant's.
+  marks.assistant_turn = open.substr(open != closed && open.starts_with(closed) ? closed.size() : open.rfind('?') + 1);
+  marks.assistant_turn.erase(0, marks.assistant_turn.find_first_not_of(' '));
+  return marks;
+}
+
+std::optional<PromptAndResponse> prompt_and_response(const ScoreItem& item, const TextMarks& marks) {
   const auto* content = std::get_if<Content>(&item.text);
   if (content == nullptr) return {};
   if (item.prompt) return PromptAndResponse{*item.prompt, *content};
@@ -50,12 +95,12 @@ std::optional<PromptAndResponse> prompt_and_response(const ScoreItem& item) {
   }
   const std::string& text = std::get<std::string>(*content);
   if (const auto* told = item.told_prompt ? std::get_if<std::string>(&*item.told_prompt) : nullptr; told != nullptr)
-    return split(text, *told);
-  return split(text, std::get<std::string>(implicit_prompt(*content)));
+    if (auto found = split_at_told(text, *told, marks)) return found;
+  return split_at_turn(text, marks);
 }
 
 ShiftWatch::ShiftWatch(const ShiftWatchOptions& options, std::function<void()> notice, Log& log)
-    : options_(options), notice_(std::move(notice)) {
+    : options_(options), notice_(std::move(notice)), messages_(log) {
   if (options_.log) log_ = std::make_unique<ShiftLog>(*options_.log, log);
   begin_version("", 0);
 }
@@ -70,23 +115,44 @@ void ShiftWatch::begin_version(const std::string& version, double near_tie) {
   test_ = std::make_unique<ShiftTest>(options_.reference_groups, options);
 }
 
+void ShiftWatch::replay() {
+  if (!log_ || version_.empty()) return;
+  const std::lock_guard lock(mutex_);
+  log_->replay(version_, [&](std::uint64_t prompt, std::uint64_t response, double reward) {
+    test_->add(prompt, response, static_cast<float>(reward));
+  });
+}
+
 void ShiftWatch::add(const ScoreQuery& query, const ScoreReply& reply) {
   for (std::size_t i = 0; i < query.items.size(); ++i) {
     if (!reply.rewards[i]) continue;
-    if (const auto texts = prompt_and_response(query.items[i])) add_one(*texts, *reply.rewards[i], reply.version, query.step);
+    if (const auto texts = prompt_and_response(query.items[i], marks_))
+      add_one(*texts, *reply.rewards[i], reply.version, query.step);
+    else
+      note_unsplit();
   }
+}
+
+void ShiftWatch::note_unsplit() {
+  const bool first = [&] {
+    const std::lock_guard lock(mutex_);
+    return unsplit_++ == 0;
+  }();
+  if (first && log_)
+    messages_.warn(
+        "a text was scored that shows no end of its prompt: it and its like are not in the shift log (log.unsplit in /v1/status counts "
+        "them); send prompts and responses, or --chat-template names the format");
 }
 
 void ShiftWatch::add_one(const PromptAndResponse& texts, float reward, const std::string& version,
                          const std::optional<std::int64_t>& step) {
   const double now_s = seconds_since_1970();
-  const double time_s = options_.time_is_step ? static_cast<double>(step.value_or(0)) : now_s;
   const std::uint64_t prompt = hash(texts.prompt), response = hash(texts.response);
   bool noticed = false;
   {
     const std::lock_guard lock(mutex_);
     if (log_)
-      if (const std::uint64_t ticket = log_->add({texts.prompt, texts.response, reward, version, time_s, step}); ticket > 0)
+      if (const std::uint64_t ticket = log_->add({texts.prompt, texts.response, reward, version, now_s, step}); ticket > 0)
         last_ticket_ = ticket;
     const std::int64_t groups = test_->groups();
     if (version_.empty() || version == version_) noticed = test_->add(prompt, response, reward) || test_->groups() > groups;
@@ -124,15 +190,12 @@ std::vector<ResponseGroup> ShiftWatch::draw(GroupDraw draw) {
 Json ShiftWatch::log_status() const {
   if (!log_) return nullptr;
   const ShiftLogState state = log_->state();
-  return {{"rows", state.rows},
-          {"bytes", state.bytes},
-          {"offered", state.offered},
-          {"sampled_out", state.sampled_out},
-          {"dropped", state.dropped},
-          {"acknowledged", state.acknowledged},
-          {"removed", state.removed},
-          {"error", state.error},
-          {"redacted", options_.log->redact}};
+  const std::lock_guard lock(mutex_);
+  return {{"rows", state.rows},       {"bytes", state.bytes},
+          {"offered", state.offered}, {"sampled_out", state.sampled_out},
+          {"dropped", state.dropped}, {"acknowledged", state.acknowledged},
+          {"removed", state.removed}, {"unsplit", unsplit_},
+          {"error", state.error},     {"redacted", options_.log->redact}};
 }
 
 Json ShiftWatch::test_status() const {

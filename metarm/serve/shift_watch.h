@@ -14,21 +14,28 @@
 #include "metarm/http/reward_service.h"
 #include "metarm/shift/shift_log.h"
 #include "metarm/shift/shift_test.h"
+#include "metarm/text/chat_template.h"
 
 namespace metarm {
 
+// What a model's texts show of their parts; empty where it has none.
+struct TextMarks {
+  std::string start_token, assistant_turn;  // the latter is the chat template's, before each of the assistant's messages
+};
+TextMarks marks_of(const ChatTemplate* chat, std::string start_token);
+
 // What prompt and response of a scored item are: as the request says, else the last message of a conversation, or of a text what follows
-// its last "\n\nAssistant:". nullopt where nothing tells.
+// its last assistant turn or its last "\n\nAssistant:". A told prompt need not be in the text whole: a start token may be before it, and
+// its beginning cut off. nullopt where nothing tells.
 struct PromptAndResponse {
   Content prompt, response;
 };
-std::optional<PromptAndResponse> prompt_and_response(const ScoreItem& item);
+std::optional<PromptAndResponse> prompt_and_response(const ScoreItem& item, const TextMarks& marks = {});
 
 struct ShiftWatchOptions {
   std::optional<ShiftLogOptions> log;  // none: nothing is kept, and no text is shown
   ShiftTestOptions test;
   std::int64_t reference_groups = 256;  // the first so many of a version are its reference
-  bool time_is_step = false;            // the log's time is the trainer's step, in which it is drawn: the same whenever it runs
 };
 
 class ShiftWatch {
@@ -36,10 +43,13 @@ class ShiftWatch {
   // `notice` is called, by whatever thread scores, when the alarm goes off and with each further response group. Errors as ShiftLog.
   ShiftWatch(const ShiftWatchOptions& options, std::function<void()> notice, Log& log);
 
+  void split_by(const TextMarks& marks) { marks_ = marks; }    // before anything is added
   void add(const ScoreQuery& query, const ScoreReply& reply);  // a scored one; thread-safe, never waits for the disk
   // The test begins anew, for another version of the model (empty: whichever): the rewards of the next groups that it scores are the
   // reference. What an earlier one still scores is kept, but not tested.
   void begin_version(const std::string& version, double near_tie);
+  // Takes what the log has of the version, since it was served last, as scored just now: after begin_version, before anything is added.
+  void replay();
 
   bool alarm() const;
   ShiftState test() const;
@@ -60,10 +70,13 @@ class ShiftWatch {
     std::string version;
     std::optional<std::int64_t> step;
   };
+  void note_unsplit();
   void add_one(const PromptAndResponse& texts, float reward, const std::string& version, const std::optional<std::int64_t>& step);
 
   const ShiftWatchOptions options_;
   const std::function<void()> notice_;
+  Log& messages_;
+  TextMarks marks_;
   std::unique_ptr<ShiftLog> log_;
 
   mutable std::mutex mutex_;  // over what follows
@@ -72,6 +85,7 @@ class ShiftWatch {
   std::uint64_t tests_ = 0;
   std::int64_t groups_before_ = 0;  // of earlier tests
   std::uint64_t last_ticket_ = 0;
+  std::int64_t unsplit_ = 0;  // texts of which nothing told prompt and response
   std::deque<Sample> samples_;
 };
 

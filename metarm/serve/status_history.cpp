@@ -2,12 +2,25 @@
 
 namespace metarm {
 
-void StatusHistory::offer(const Point& point) {
-  if (offered_++ % stride_ != 0) return;
-  points_.push_back(point);
+namespace {
+
+void average_rates(StatusHistory::Point& point, const StatusHistory::Point& before) {
+  for (std::size_t i = 0; i < point.size(); ++i) {
+    auto& [name, value] = point[i];
+    if (name.ends_with("_per_s") && value && before[i].second) value = (*value + *before[i].second) / 2;
+  }
+}
+
+}  // namespace
+
+void StatusHistory::add(Point point) {
+  points_.push_back(std::move(point));
   if (points_.size() < capacity_) return;
   std::vector<Point> kept;
-  for (std::size_t i = 0; i < points_.size(); i += 2) kept.push_back(std::move(points_[i]));
+  for (std::size_t i = 1; i < points_.size(); i += 2) {
+    average_rates(points_[i], points_[i - 1]);
+    kept.push_back(std::move(points_[i]));
+  }
   points_ = std::move(kept);
   stride_ *= 2;
 }

@@ -50,7 +50,9 @@ TEST_F(ApiKeysTest, FaultsNameTheLineAndNeverTheKey) {
 TEST(BearerKey, IsWhatFollowsTheScheme) {
   EXPECT_EQ(bearer_key("Bearer abc"), "abc");
   EXPECT_EQ(bearer_key("Bearer  abc "), "abc");
+  EXPECT_EQ(bearer_key("bearer abc"), "abc") << "names of schemes have no case";
   EXPECT_EQ(bearer_key("Basic abc"), "");
+  EXPECT_EQ(bearer_key("Bearer"), "");
   EXPECT_EQ(bearer_key(""), "");
 }
 

@@ -1,6 +1,7 @@
 // A reward service without a model: a text's reward is its length, less that of its prompt.
 #pragma once
 
+#include <functional>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -14,14 +15,17 @@ class FakeService : public RewardService {
  public:
   ScoreOutcome outcome = ScoreOutcome::scored;
   bool broken = false, aligning = false, closed = false;
+  std::function<void()> before_scoring = [] {};
   std::vector<ScoreItem> asked;
   std::int64_t rolled_back = 0;
   std::optional<std::int64_t> step;
 
   ScoreReply score(const ScoreQuery& query) override {
+    before_scoring();
     const std::lock_guard lock(mutex_);
     if (broken) fail_internal("the model at /secret/path is broken");
     ScoreReply reply{outcome, "rm", "v1", {}, {}, 100, 2.5, {}};
+    reply.truncated = 1;
     step = query.step;
     if (!query.model.empty() && query.model != "rm") reply.outcome = ScoreOutcome::unknown_model;
     for (const ScoreItem& item : query.items) {
@@ -35,9 +39,9 @@ class FakeService : public RewardService {
     return reply;
   }
   void close() override { closed = true; }
-  std::vector<ServedModel> models() const override { return {{"rm", "v1", 100, 1700000000, 3, 30}}; }
+  std::vector<ServedModel> models() const override { return {{"rm", "v1", 100, 1700000000, 3, 30, 2, 1}}; }
   QueueState queue() const override { return {.rows = 5, .tokens = 50}; }
-  Json status() const override { return {{"state", "well"}}; }
+  Json status(bool for_admin) const override { return {{"state", for_admin ? "all of it" : "well"}}; }
   Json versions() const override { return {{"current", 1}, {"versions", Json::array()}}; }
   Json samples() const override { return {{"samples", Json::array()}}; }
   std::optional<std::string> begin_alignment() override {

@@ -10,7 +10,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <memory>
+#include <mutex>
 #include <thread>
+#include <vector>
 
 #include "metarm/base/error.h"
 #include "metarm/base/stopwatch.h"
@@ -29,6 +32,11 @@ class EchoHandler : public HttpHandler {
     return {};
   }
   HttpResponse answer(const HttpRequest& request) override {
+    {
+      const std::lock_guard lock(mutex_);
+      last_origin = request.origin;
+      last_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - request.begun).count();
+    }
     ++begun;
     while (request.path == "/hold" && !let_go && !gone) {
       gone = request.abandoned();
@@ -40,6 +48,11 @@ class EchoHandler : public HttpHandler {
 
   std::atomic<int> begun = 0;
   std::atomic<bool> let_go = false, gone = false;
+  std::string last_origin;
+  double last_seconds = 0;
+
+ private:
+  std::mutex mutex_;
 };
 
 // A client that writes what it likes.
@@ -243,6 +256,51 @@ TEST_F(HttpServerTest, AnAddressInUseIsAnError) {
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::io);
   }
+}
+
+TEST_F(HttpServerTest, PagesAndBeginningsOfRequestsAreTold) {
+  start();
+  const auto origin = [&](const std::string& header) {
+    exchange(post("/a", "x", header), "<x>");
+    return handler_.last_origin;
+  };
+  EXPECT_EQ(origin(""), "");
+  EXPECT_EQ(origin("Origin: http://evil.example:80\r\n"), "evil.example");
+  EXPECT_EQ(origin("Origin: https://[::1]:8000\r\n"), "::1");
+  EXPECT_EQ(origin("Origin: null\r\n"), "null");
+  EXPECT_EQ(origin("Origin: file://\r\n"), "null");
+  Client slow(server_->port());
+  const std::string request = post("/a", "x");
+  slow.send(request.substr(0, request.size() - 1));
+  std::this_thread::sleep_for(150ms);
+  slow.send("x");
+  slow.receive("<x>");
+  EXPECT_GE(handler_.last_seconds, 0.14) << "the upload counts";
+}
+
+TEST_F(HttpServerTest, AsManyConnectionsAreServedAtOnceAsThereMayBe) {
+  start();  // four
+  std::vector<std::unique_ptr<Client>> held;
+  for (int i = 0; i < 4; ++i) {
+    held.push_back(std::make_unique<Client>(server_->port()));
+    held.back()->send(post("/hold", "x"));
+  }
+  for (int i = 0; i < 2000 && handler_.begun < 4; ++i) std::this_thread::sleep_for(1ms);
+  EXPECT_EQ(handler_.begun.load(), 4);
+  Client fifth(server_->port());
+  fifth.send(post("/a", "y"));
+  std::this_thread::sleep_for(100ms);
+  EXPECT_EQ(handler_.begun.load(), 4);
+  handler_.let_go = true;
+  EXPECT_NE(fifth.receive("<y>").find("<y>"), std::string::npos);
+}
+
+TEST(IsLoopback, NamesAndAddressesOfThisMachineAlone) {
+  for (const char* name : {"localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1", "0:0:0:0:0:0:0:1"})
+    EXPECT_TRUE(is_loopback(name)) << name;
+  for (const char* name :
+       {"127.evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "128.0.0.1", "0.0.0.0", "::", "null", ""})
+    EXPECT_FALSE(is_loopback(name)) << name;
 }
 
 TEST(HttpServerTls, FilesThatAreNoneAreAnInputError) {

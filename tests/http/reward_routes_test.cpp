@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <future>
 
 #include "metarm/base/file.h"
 #include "tests/http/fake_service.h"
@@ -33,7 +34,7 @@ class RewardRoutesTest : public testing::Test {
                         .authorization = key.empty() ? "" : fmt::format("Bearer {}", key),
                         .client = "127.0.0.1",
                         .host = "127.0.0.1",
-                        .step = "",
+                        .step = {},
                         .body = "",
                         .abandoned = {}};
     if (std::optional<HttpResponse> answer = routes().answer_head(request)) return *answer;
@@ -53,7 +54,7 @@ class RewardRoutesTest : public testing::Test {
     return parse_json(response.body, "answer");
   }
   RewardRoutes& routes() {
-    if (!routes_) routes_ = std::make_unique<RewardRoutes>(service_, keys_, RouteOptions{.max_rows = 5, .request_timeout_s = 10}, log_);
+    if (!routes_) routes_ = std::make_unique<RewardRoutes>(service_, keys_, options_, log_);
     return *routes_;
   }
   void use_keys() {
@@ -61,6 +62,7 @@ class RewardRoutesTest : public testing::Test {
     keys_ = ApiKeys::load(folder_ / "keys");
   }
 
+  RouteOptions options_{.max_rows = 5, .request_timeout_s = 10};
   TemporaryFolder folder_;
   FakeService service_;
   ListLog log_;
@@ -160,6 +162,7 @@ TEST_F(RewardRoutesTest, OutcomesAreStatuses) {
   service_.outcome = ScoreOutcome::abandoned;
   EXPECT_EQ(post("/v1/rewards", body).status, 499);
   service_.broken = true;
+  EXPECT_EQ(post("/predict", R"({"inputs": "a"})").status, 424) << "as text-embeddings-inference says it";
   const HttpResponse broken = post("/v1/rewards", body);
   EXPECT_EQ(broken.status, 500);
   EXPECT_EQ(broken.body.find("secret"), std::string::npos);
@@ -197,6 +200,53 @@ TEST_F(RewardRoutesTest, KeysAndRoles) {
   EXPECT_EQ(post("/v1/align", "{}", admin).status, 409) << "one is running";
 }
 
+TEST_F(RewardRoutesTest, WhatNamesFilesIsForAdministrators) {
+  EXPECT_EQ(parse_json(send("GET", "/v1/status").body, "answer")["state"], "all of it") << "without keys, of whom there are no others";
+  routes_.reset();
+  use_keys();
+  EXPECT_EQ(parse_json(send("GET", "/v1/status", "", "0123456789abcdef").body, "answer")["state"], "well");
+  EXPECT_EQ(parse_json(send("GET", "/v1/status", "", "fedcba9876543210").body, "answer")["state"], "all of it");
+}
+
+TEST_F(RewardRoutesTest, PagesFromElsewhereMayNotAskAServerWithoutKeys) {
+  const auto asked_by = [&](const std::string& origin, const std::string& key = "") {
+    HttpRequest request;
+    request.method = "POST";
+    request.path = "/v1/rewards";
+    request.host = "127.0.0.1";
+    request.origin = origin;
+    request.authorization = key.empty() ? "" : "Bearer " + key;
+    const std::optional<HttpResponse> refusal = routes().answer_head(request);
+    return refusal ? refusal->status : 200;
+  };
+  for (const char* origin : {"", "127.0.0.1", "localhost"}) EXPECT_EQ(asked_by(origin), 200) << origin;
+  for (const char* origin : {"evil.example", "null", "127.evil.example"}) EXPECT_EQ(asked_by(origin), 403) << origin;
+  routes_.reset();
+  use_keys();
+  EXPECT_EQ(asked_by("evil.example", "0123456789abcdef"), 200);
+}
+
+TEST_F(RewardRoutesTest, RequestsBeyondThoseThatMayWaitAreRefusedAtOnce) {
+  options_.answers_at_once = 1;
+  std::promise<void> begun, go_on;
+  service_.before_scoring = [&] {
+    begun.set_value();
+    go_on.get_future().wait();
+  };
+  const char* body = R"({"rows": [{"text": "a"}]})";
+  routes();
+  auto first = std::async(std::launch::async, [&] { return post("/v1/rewards", body).status; });
+  begun.get_future().wait();
+  const HttpResponse second = post("/v1/rewards", body);
+  EXPECT_EQ(second.status, 429);
+  EXPECT_EQ(header(second, "Retry-After"), "1");
+  EXPECT_EQ(send("GET", "/health").status, 200);
+  go_on.set_value();
+  EXPECT_EQ(first.get(), 200);
+  service_.before_scoring = [] {};
+  EXPECT_EQ(post("/v1/rewards", body).status, 200);
+}
+
 TEST_F(RewardRoutesTest, SharesOfTokensComeWhereTheyAreAskedFor) {
   const Json answer =
       posted("/v1/rewards", R"({"rows": [{"prompt": "Hi", "responses": ["a", "bb"]}, {"text": "ccc"}], "attributions": true})");
@@ -215,7 +265,7 @@ TEST_F(RewardRoutesTest, TheTrainersStepAndTheToldPrompts) {
   EXPECT_EQ(routes().answer(request).status, 200);
   EXPECT_EQ(service_.step, 17);
   EXPECT_EQ(std::get<std::string>(service_.asked.back().told_prompt.value()), "a");
-  for (const char* wrong : {"-1", "x", "1.5", "9999999999999999999"}) {
+  for (const char* wrong : {"", "-1", "x", "1.5", "9999999999999999999"}) {
     request.step = wrong;
     EXPECT_EQ(routes().answer(request).status, 422) << wrong;
   }
@@ -240,7 +290,8 @@ TEST_F(RewardRoutesTest, CountsAndLogsHoldNoTexts) {
        {"metarm_requests_total{route=\"/v1/rewards\",status=\"200\"} 1\n",
         "metarm_requests_total{route=\"/v1/rewards\",status=\"422\"} 1\n", "metarm_request_seconds_count{route=\"/v1/rewards\"} 2\n",
         "metarm_request_seconds_bucket{route=\"/v1/rewards\",le=\"+Inf\"} 2\n", "metarm_model_info{model=\"rm\",version=\"v1\"} 1\n",
-        "metarm_rows_total{model=\"rm\"} 3\n", "metarm_queue_rows 5\n", "metarm_queue_tokens 50\n"})
+        "metarm_rows_total{model=\"rm\"} 3\n", "metarm_truncated_total{model=\"rm\"} 2\n", "metarm_too_long_total{model=\"rm\"} 1\n",
+        "metarm_queue_rows 5\n", "metarm_queue_tokens 50\n"})
     EXPECT_NE(page.find(line), std::string::npos) << line << page;
   const Json line = parse_json(log_.lines[0], "log");
   EXPECT_EQ(line["path"], "/v1/rewards");

@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cmath>
 #include <future>
 #include <numeric>
 #include <semaphore>
 #include <stdexcept>
 
+#include "metarm/base/error.h"
 #include "metarm/base/random.h"
 #include "metarm/model/token_tree.h"
 
@@ -15,6 +17,7 @@ namespace metarm {
 namespace {
 
 using std::chrono_literals::operator""ms;
+constexpr TokenId kNotANumber = 77;
 constexpr auto kNever = ScoreQueue::Clock::time_point::max();
 
 float reward_of(const TokenIds& tokens, float version = 0) {
@@ -36,7 +39,7 @@ class SumScorer : public BatchScorer {
       rewards.emplace_back();
       for (const TokenIds& tokens : group) {
         if (tokens.front() < 0) throw std::runtime_error("a bad token");
-        rewards.back().push_back(reward_of(tokens, version_));
+        rewards.back().push_back(tokens.front() == kNotANumber ? std::nanf("") : reward_of(tokens, version_));
       }
     }
     return {rewards};
@@ -173,6 +176,38 @@ TEST(ScoreQueue, AFailureIsThatOfItsBatchAlone) {
   EXPECT_THROW(queue.score(scorer, {{1, 1, 1}, {-1, 1, 1}, {2, 2, 2}}, kNever, {}), std::runtime_error);
   EXPECT_EQ(queue.score(scorer, {{5}}, kNever, {}).rewards, std::vector<float>{5});
   EXPECT_EQ(queue.state().rows, 0);
+}
+
+TEST(ScoreQueue, ARewardThatIsNoNumberIsAnErrorOfItsRequestAlone) {
+  const auto scorer = std::make_shared<SumScorer>(0.f, true);
+  ScoreQueue queue({100, 1000});
+  auto first = ask(queue, scorer, {{1}});
+  scorer->wait_until_begun();
+  auto bad = ask(queue, scorer, {{2}, {kNotANumber}}), good = ask(queue, scorer, {{3}});
+  wait_for_rows(queue, 3);
+  for (int i = 0; i < 2; ++i) scorer->release();
+  first.get();
+  EXPECT_EQ(good.get().rewards, std::vector<float>{3});
+  EXPECT_THROW(bad.get(), Error);
+  EXPECT_EQ(scorer->batches().size(), 2u) << "all of them in one";
+}
+
+TEST(ScoreQueue, WhatTheServerItselfAsksForIsNotAClients) {
+  const auto scorer = std::make_shared<SumScorer>(0.f, true);
+  ScoreQueue queue({2, 1000});
+  auto computing = ask(queue, scorer, {{1}});
+  scorer->wait_until_begun();
+  const auto ask_myself = [&](std::vector<TokenIds> sequences) {
+    return queue
+        .score(
+            scorer, std::move(sequences), kNever, [] { return true; }, ScoreQueue::Asker::server)
+        .outcome;
+  };
+  EXPECT_EQ(ask_myself({{1}, {2}, {3}}), ScoreOutcome::full);
+  EXPECT_EQ(ask_myself({{1}}), ScoreOutcome::abandoned);
+  EXPECT_EQ(queue.state().refused + queue.state().abandoned, 0);
+  scorer->release();
+  computing.get();
 }
 
 TEST(ScoreQueue, VersionsAreNotMixedInABatch) {

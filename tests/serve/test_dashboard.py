@@ -14,21 +14,26 @@ def rows(*responses):
 
 
 FIGURES = ("rows", "tokens", "tree_tokens", "batches", "queue_rows", "queue_tokens", "refused", "late", "abandoned")
+LOG_FIGURES = ("log_rows", "bytes", "offered", "acknowledged", "sampled_out", "dropped", "removed", "unsplit")
+GAUGES = ("queue_rows", "queue_tokens", "log_rows", "log_bytes")
 
 
-def test_figures_are_those_of_metrics_and_follow_them(browser, model):
-    with RewardServer("--model", model, "--queue-rows", 4, "--max-rows", 4, "--request-timeout", 30) as server:
+def test_figures_are_those_of_metrics_and_follow_them(browser, model, tmp_path):
+    with RewardServer("--model", model, "--state", tmp_path / "state", "--queue-rows", 4, "--max-rows", 4, "--request-timeout", 30) as server:
         open_page(browser, server)
         assert browser.evaluate(figure("rows")) == 0
         browser.evaluate("window.since_loading = true")
         for i in range(1, 4):
             server.posted("/v1/rewards", rows(*(f" nine {i}" for i in range(i))))
             wait_for(browser, f"{figure('rows')} === {i * (i + 1) // 2}")
+        server.posted("/get_reward", {"query": ["the inn"]})
+        wait_for(browser, f"{figure('unsplit')} === 1 && {figure('rows')} === 7 && {figure('acknowledged')} === 6")
         counts = server.counts()
-        for name in FIGURES:
-            metric = f"metarm_{name}" if name.startswith("queue") else f"metarm_{name}_total"
-            assert browser.evaluate(figure(name)) == counts[metric], name
-        assert counts["metarm_rows_total"] == 6 and counts["metarm_tokens_total"] > counts["metarm_tree_tokens_total"] > 0
+        for name in FIGURES + LOG_FIGURES:
+            metric = name if name in FIGURES or name == "log_rows" else f"log_{name}"
+            assert browser.evaluate(figure(name)) == counts[f"metarm_{metric}" if metric in GAUGES else f"metarm_{metric}_total"], name
+        assert counts["metarm_log_error"] == 0
+        assert counts["metarm_rows_total"] == 7 and counts["metarm_tokens_total"] > counts["metarm_tree_tokens_total"] > 0
         assert browser.evaluate("window.since_loading") and browser.errors == []
         version = server.state["models"][0]["version"]
         assert version in text(browser, "#serving") and version in text(browser, ".models")

@@ -84,7 +84,10 @@ class AligningServer(RewardServer):
     def align(self):
         seen = len(self.events())
         assert self.post("/v1/align", {}, KEY).status == 202
-        return self.wait_for("admitted", "rejected", "failed", seen=seen)
+        event = self.wait_for("admitted", "rejected", "failed", seen=seen)
+        while self.read("/v1/status")["alignment"]["state"] != "idle":
+            time.sleep(0.01)
+        return event
 
     def rewards_of(self, rows):
         return [reward for row in rows for reward in self.post("/v1/rewards", {"rows": [{"prompt": row["prompt"], "responses": [row["chosen"], row["rejected"]]}]}, KEY).json["rows"][0]["rewards"]]
@@ -188,13 +191,31 @@ def test_an_alignment_that_goes_wrong_is_reported_and_serving_goes_on(setting, t
         status = server.read("/v1/status")["alignment"]
         assert status["state"] == "idle" and status["version"] == 1
         assert len(server.ask([" nine", " ten"])) == 2
-        assert not (tmp_path / "state/alignment").exists()
+        assert not list((tmp_path / "state").glob("alignment-*"))
 
 
 def test_too_few_groups_are_no_reason_to_begin(setting, tmp_path):
     with AligningServer(setting, tmp_path / "state") as server:
         server.ask_usual(3)
-        assert "got 3" in server.align()["text"]
+        refused = server.post("/v1/align", {}, KEY)
+        assert refused.status == 409 and "got 3" in refused.json["error"]["message"]
+        assert server.events() == []
+
+
+def test_failed_requests_do_not_put_off_the_alarm(setting, tmp_path):
+    """Align now, three times in vain: the next alignment at an alarm waits for no more groups than before."""
+    launcher, rng = tmp_path / "launcher", random.Random(5)
+    launcher.write_text("#!/bin/bash\nexit 3\n")
+    launcher.chmod(0o755)
+    with AligningServer(setting, tmp_path / "state", align_launcher=launcher) as server:
+        server.ask_usual(60)
+        for _ in range(3):
+            assert server.align()["event"] == "failed"
+        waiting = server.read("/v1/status")["alignment"]
+        assert waiting["groups_wanted"] == 20 and waiting["groups"] == 60
+        seen = len(server.events())
+        server.wait_for("failed", doing=lambda: server.ask_drifted(rng), seen=seen)  # at the alarm
+        assert server.read("/v1/status")["alignment"]["groups_wanted"] == 40
 
 
 def test_only_one_alignment_runs_and_a_rollback_ends_it(setting, tmp_path):
@@ -222,11 +243,85 @@ def test_a_killed_server_goes_on_with_whole_versions(setting, tmp_path):
     usual = server.ask_usual(25)
     assert server.post("/v1/align", {}, KEY).status == 202
     server.wait_for("started")
+    assert list((tmp_path / "state").glob("alignment-*"))
     server.kill()
     with AligningServer(setting, tmp_path / "state", reference_groups=1000) as server:
-        assert server.read("/v1/versions")["current"] == 1 and not (tmp_path / "state/alignment").exists()
+        assert server.read("/v1/versions")["current"] == 1 and not list((tmp_path / "state").glob("alignment-*"))
         assert server.ask_usual(25) == [pytest.approx(rewards, abs=1e-6) for rewards in usual]
         assert server.align()["event"] == "admitted"  # what was acknowledged before the kill is there to be drawn
+
+
+def test_two_alignments_in_a_row(setting, tmp_path):
+    """The second is compared with version 1, too, and what the first was trained on is not held out for it."""
+    launcher = tmp_path / "launcher"
+    launcher.write_text(f'#!/bin/bash\nfor word in "$@"; do case $word in */groups.jsonl) cp "$word" {tmp_path}/groups-$(date +%s%N);; esac; done\nexec "$@"\n')
+    launcher.chmod(0o755)
+    with AligningServer(setting, tmp_path / "state", align_launcher=launcher, reference_groups=1000, align_groups=60) as server:
+        server.ask_usual(40)
+        assert server.align()["event"] == "admitted"
+        assert server.align()["event"] in ("admitted", "rejected")
+        versions = server.read("/v1/versions")["versions"]
+    assert versions[2]["parent"] == 2 and versions[2]["measures"]["accuracy_since_first"]["pairs"] == 60 and any("since version 1" in reason for reason in versions[2]["reasons"])
+    assert "accuracy_since_first" not in versions[1]["measures"]
+    first, second = ({json.loads(line)["prompt"] for line in path.read_text().splitlines()} for path in sorted(tmp_path.glob("groups-*")))
+    assert first == second and 20 < len(first) < 40, "both drew all groups, and left out the same"
+
+
+def test_a_guard_that_runs_out_of_time_says_so(setting, tmp_path):
+    write_rows(tmp_path / "many.jsonl", make_pairs(3, 6000))
+    launcher = tmp_path / "launcher"
+    launcher.write_text(f'#!/bin/bash\nwhile [ "$1" != --output ]; do shift; done\ncp -r {setting}/rm "$2"\n')
+    launcher.chmod(0o755)
+    with AligningServer(setting, tmp_path / "state", align_launcher=launcher, eval_pairs=tmp_path / "many.jsonl", align_timeout=1, reference_groups=1000) as server:
+        server.ask_usual(25)
+        event = server.align()
+    assert event["event"] == "failed" and "guard" in event["text"] and "--align-timeout" in event["text"]
+
+
+def test_a_score_key_sees_no_files_and_no_other_programs_words(setting, tmp_path):
+    score_key = "score-0123456789abcdef"
+    (tmp_path / "keys").write_text(f"admin {KEY}\nscore {score_key}\n")
+    launcher = tmp_path / "launcher"
+    launcher.write_text('#!/bin/bash\necho "/secret/pairs.jsonl: confidential" >&2; exit 4\n')
+    launcher.chmod(0o755)
+    with AligningServer(setting, tmp_path / "state", api_keys=tmp_path / "keys", align_launcher=launcher, reference_groups=1000) as server:
+        server.ask_usual(25)
+        assert "/secret/pairs.jsonl: confidential" in server.align()["text"]
+        seen = server.send("/v1/status", key=score_key)
+        failed = seen.json["events"][-1]
+        assert (failed["event"], failed["version"], failed["exit_code"]) == ("failed", 1, 4) and "ended with 4" in failed["text"]
+        assert "secret" not in seen.text and "confidential" not in seen.text
+    assert "confidential" not in server.log and "ended with 4" in server.log
+    assert "confidential" in (tmp_path / "state/events.jsonl").read_text()
+
+
+def test_a_request_that_waits_for_its_step_has_time(setting, tmp_path):
+    """--request-timeout begins when the alignment is decided."""
+    launcher = tmp_path / "launcher"
+    launcher.write_text('#!/bin/bash\nsleep 2\nexec "$@"\n')
+    launcher.chmod(0o755)
+    with AligningServer(setting, tmp_path / "state", align_steps=10, request_timeout=1.5, align_launcher=launcher) as server:
+        server.ask_usual(20, step=1)
+        server.ask([" nine", " ten"], step=10)
+        assert len(server.read("/v1/versions")["versions"]) == 2
+
+
+def test_a_trainer_that_begins_anew_is_noticed(setting, tmp_path):
+    """Steps that fall by more than --align-steps are another run's: they align at their own multiples."""
+    with AligningServer(setting, tmp_path / "state", align_steps=10) as server:
+        server.ask_usual(20, step=1)
+        server.ask([" nine", " ten"], step=15)
+        assert len(server.read("/v1/versions")["versions"]) == 2
+        server.ask_usual(20, seed=1, step=0)
+        server.ask([" nine", " ten"], step=10)
+        assert len(server.read("/v1/versions")["versions"]) == 3, server.events()
+
+
+def test_the_log_survives_a_change_between_steps_and_seconds(setting, tmp_path):
+    for run, options in enumerate(({"align_steps": 1000}, {"align_steps": None}, {"align_steps": 1000})):
+        with AligningServer(setting, tmp_path / "state", reference_groups=1000, **options) as server:
+            assert server.read("/v1/status")["log"]["rows"] == 4 * run
+            server.ask_usual(2, seed=run, step=run)
 
 
 def digest(folder):

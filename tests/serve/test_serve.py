@@ -6,6 +6,7 @@ import random
 import socket
 import subprocess
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -262,11 +263,77 @@ def test_keys_and_roles(first, tmp_path):
     assert SCORE_KEY not in server.log and ADMIN_KEY not in server.log
 
 
+def test_files_that_others_may_read_are_warned_of(first, tmp_path):
+    (tmp_path / "keys").write_text(f"score {SCORE_KEY}\n")
+    state = tmp_path / "state"
+    for mode, warned in ((0o755, True), (0o700, False)):
+        (tmp_path / "keys").chmod(mode)
+        if state.exists():
+            state.chmod(0o755)
+        with RewardServer("--model", first.folder, "--api-keys", tmp_path / "keys", "--state", state) as server:
+            pass
+        assert (f"{tmp_path}/keys is open to other users" in server.log) == warned
+        assert (f"{state} is open to other users" in server.log) == (mode == 0o700), "it was made for its owner alone, and opened since"
+
+
+def test_requests_for_other_things_are_answered_while_all_wait_for_rewards(first):
+    """Of ten connections five are kept for what waits for nothing: further requests for rewards are refused at once."""
+    texts = [f"{i} " + " ".join(["heather"] * 60) for i in range(300)]
+    with RewardServer("--model", first.folder, "--tokens-per-batch", 1, "--connections", 10) as server, ThreadPoolExecutor(5) as pool:
+        waiting = [pool.submit(server.post, "/get_reward", {"query": texts}) for _ in range(5)]
+        while server.counts()["metarm_queue_rows"] < 4 * 300:
+            assert not any(request.done() for request in waiting)
+        refused = server.post("/get_reward", {"query": ["x"]})
+        assert refused.status == 429 and refused.headers["Retry-After"] == "1"
+        assert server.send("/health").status == 200 and server.send("/ready").status == 200
+        assert not any(request.done() for request in waiting)
+        assert [request.result().status for request in waiting] == [200] * 5
+
+
+def test_attributions_end_with_their_time_their_client_and_the_server(first):
+    body = {"rows": [{"text": f"{i} " + " ".join(["heather"] * 60)} for i in range(64)], "attributions": True}
+    server = RewardServer("--model", first.folder, "--request-timeout", 1).__enter__()
+    begun = time.monotonic()
+    assert server.post("/v1/rewards", body).status == 503
+    assert time.monotonic() - begun < 10
+    server.stop()
+    server = RewardServer("--model", first.folder).__enter__()
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(server.post("/v1/rewards", body)))
+    asking.start()
+    while server.counts()["metarm_batches_total"] == 0:
+        pass
+    time.sleep(0.2)
+    begun = time.monotonic()
+    assert server.stop() == 0 and time.monotonic() - begun < 10
+    asking.join()
+    assert answers[0].status == 503
+
+
+def test_prompts_that_were_cut_are_counted(first):
+    with RewardServer("--model", first.folder, "--max-length", 20) as server:
+        rows = [{"prompt": "the inn " * 30, "responses": [" nine", " nine" * 60]}, {"prompt": "the", "response": " inn"}]
+        answer = server.posted("/v1/rewards", {"rows": rows})
+        assert answer["usage"]["truncated"] == 1 and answer["rows"][0]["rewards"][1] is None
+        counts = server.counts()
+    assert counts["metarm_truncated_total"] == 1 and counts["metarm_too_long_total"] == 1
+
+
+def test_a_directory_with_an_equals_sign(tmp_path):
+    oracle = Oracle(tmp_path / "lr=1e-5/rm", 0)
+    with RewardServer("--model", oracle.folder, f"other={oracle.folder}") as server:
+        assert [model["name"] for model in server.state["models"]] == ["rm", "other"]
+
+
 def test_names_that_were_made_to_mean_this_machine(first):
     with RewardServer("--model", first.folder) as server:
         port = server.url.rsplit(":", 1)[1]
-        for host, status in ((f"127.0.0.1:{port}", 200), ("localhost", 200), ("[::1]:80", 200), (f"evil.example:{port}", 403)):
+        for host, status in ((f"127.0.0.1:{port}", 200), ("localhost", 200), ("[::1]:80", 200), ("LOCALHOST", 200), (f"evil.example:{port}", 403), ("127.evil.example", 403)):
             assert server.send("/v1/models", Host=host).status == status, host
+        for origin, status in ((f"http://127.0.0.1:{port}", 200), ("http://localhost", 200), ("http://evil.example", 403), ("null", 403)):
+            answer = server.send("/get_reward", b'{"query": ["the inn"]}', Content_Type="text/plain", Origin=origin)
+            assert answer.status == status, origin
+            assert status == 200 or "Origin" in answer.json["error"]["message"]
 
 
 def test_tls(first, tmp_path):

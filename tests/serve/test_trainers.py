@@ -77,6 +77,8 @@ def test_the_client_of_openrlhf(server, rm, tmp_path):
     for row in found:
         assert row["score"] == row["logged"]["reward"] == row["logged"]["dummy_scores"] == row["reward"]
     assert server.counts()["metarm_rows_total"] == len(found)
+    log, prompts = kept(server)
+    assert log["offered"] == len(found) and log["unsplit"] == 0 and len(prompts) == len(PROMPTS)
 
 
 def test_a_reward_function_of_openrlhf(server, rm, tmp_path):
@@ -95,9 +97,17 @@ def ask_verl(rm, server, folder, **how):
     return [row["reward"] for row in found], [rm.tokenizer.decode(row["ids"], skip_special_tokens=True) for row in found]
 
 
+def kept(server):
+    """The shift log's figures, and the prompts of the last samples."""
+    return server.send("/v1/status").json["log"], {sample["prompt"] for sample in server.send("/v1/samples").json["samples"]}
+
+
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_the_client_of_verl(server, rm, tmp_path, engine):
     rewards, responses = ask_verl(rm, server, tmp_path, engine=engine, code_file=None)
+    log, prompts = kept(server)
+    assert log["offered"] == len(rewards) and log["unsplit"] == 0
+    assert len(prompts) == len(PROMPTS) and all(prompt.endswith("<|im_start|>assistant\n") for prompt in prompts)
     for prompt, response, reward in zip(PROMPTS * 4, responses, rewards, strict=True):
         assert reward == rm.written(rm.tokenizer.apply_chat_template([*as_chat(prompt), {"role": "assistant", "content": response}], tokenize=False))
 

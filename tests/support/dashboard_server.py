@@ -36,7 +36,7 @@ def make_status(points=240, alarm=False):
             {"name": "other", "version": "91b2aa0cd7713e5f", "rows": 44, "tokens": 555, "loaded_at": START},
         ],
         "queue": {"rows": 17, "tokens": 1700, "batches": 4321, "tree_tokens": 9_876_543, "refused": 7, "late": 3, "abandoned": 2},
-        "log": {"rows": 100_000, "bytes": 734_003_200, "offered": 123_000, "sampled_out": 20_000, "dropped": 5, "acknowledged": 102_990, "removed": 2990, "error": "", "redacted": False},
+        "log": {"rows": 100_000, "bytes": 734_003_200, "offered": 123_000, "sampled_out": 20_000, "dropped": 5, "acknowledged": 102_990, "removed": 2990, "unsplit": 12, "error": "", "redacted": False},
         "shift": {
             "alarm": alarm, "threshold": 2.301, "differences": stream(2.31 if alarm else 0.812, 0.611, 0.943), "rewards": stream(-0.25, 0.702, 0.198),
             "near_ties": {"reference": 0.061, "window": 0.243}, "periods": 1,

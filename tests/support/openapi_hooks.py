@@ -22,3 +22,9 @@ def refused_for_a_known_reason(ctx, response, case):
     error = response.json()["error"]
     message = error if isinstance(error, str) else error["message"]
     assert REASONS.search(message), f"a body as in the document was refused: {message}"
+
+
+@schemathesis.hook
+def filter_headers(context, headers):
+    """cpp-httplib drops headers without a value: one is as good as none."""
+    return not headers or str(headers.get("X-Metarm-Step", "0")).strip() != ""

@@ -60,6 +60,7 @@ function logTiles(log) {
     ["sampled_out", "Left out: too fast", log.sampled_out],
     ["dropped", "Dropped", log.dropped],
     ["removed", "Removed: old", log.removed],
+    ["unsplit", "Without a prompt", log.unsplit],
   ];
 }
 

@@ -20,9 +20,11 @@ function alignRefusal(state) {
 const signed = (value, kind) => (value > 0 ? `+${format(value, kind)}` : format(value, kind));
 
 // Measures in words; those that are not known here as they are called.
+const accuracyText = ({ pairs, gained, lost, change, lower }) =>
+  `ccuracy ${signed(change, "fixed")}, at least ${signed(lower, "fixed")}: ${format(gained)} gained, ${format(lost)} lost of ${count(pairs, "pair")}`;
 const MEASURES = {
-  accuracy: ({ pairs, gained, lost, change, lower }) =>
-    `Accuracy ${signed(change, "fixed")}, at least ${signed(lower, "fixed")}: ${format(gained)} gained, ${format(lost)} lost of ${count(pairs, "pair")}`,
+  accuracy: (change) => `A${accuracyText(change)}`,
+  accuracy_since_first: (change) => `Since version 1: a${accuracyText(change)}`,
   discrimination: ({ groups, served, candidate, upper }) =>
     groups > 0
       ? `Discrimination ${format(served, "fixed")} \u2192 ${format(candidate, "fixed")}, change at most ${signed(upper, "fixed")}, in ${count(groups, "group")}`
