@@ -5,6 +5,7 @@ import random
 import sqlite3
 import threading
 import time
+from http.client import HTTPException
 
 import pytest
 from families import save_checkpoint
@@ -53,7 +54,7 @@ class Load:
             rows = [{"prompt": f"the inn {index} {self.number}", "responses": [" nine", " then there"]}]
             try:
                 answer = self.server.post("/v1/rewards", {"rows": rows}, KEY)
-            except (OSError, ValueError):
+            except (OSError, ValueError, HTTPException):
                 return
             assert answer.status == 200 and len(answer.json["rows"][0]["rewards"]) == 2
 
@@ -67,21 +68,24 @@ def test_kills_under_load_lose_nothing_that_was_acknowledged(setting, tmp_path):
     rng, acknowledged, served = random.Random(0), 0, {}
     for kill in range(KILLS):
         server = serve(setting, tmp_path / "state").__enter__()
-        assert logged(tmp_path / "state") >= acknowledged, f"after kill {kill}"
+        kept = logged(tmp_path / "state")
+        assert kept >= acknowledged, f"after kill {kill}"
         current = server.send("/v1/versions", key=KEY).json["current"]
         rewards = [row["rewards"] for row in server.post("/v1/rewards", {"rows": ROWS}, KEY).json["rows"]]
         served.setdefault(current, rewards)
         assert rewards == [pytest.approx(known, abs=1e-6) for known in served[current]], "a version gives what it gave"
         load = Load(server)
-        if kill % 3 == 0:
+        aligns = kill % 3 == 0
+        if aligns:
             server.post("/v1/align", {}, KEY)
-        time.sleep(rng.uniform(0, 0.4))
-        acknowledged = max(acknowledged, server.send("/v1/status", key=KEY).json["log"]["rows"])
+        time.sleep(rng.uniform(0, 1.8 if aligns else 0.2))
+        acknowledged = kept + server.send("/v1/status", key=KEY).json["log"]["acknowledged"]
         server.kill()
         load.end()
     with serve(setting, tmp_path / "state") as server:
         assert logged(tmp_path / "state") >= acknowledged > 100
         versions = server.send("/v1/versions", key=KEY).json["versions"]
+        assert sum(version["admitted"] for version in versions) > 2, "some alignments came to their end"
         for version in versions:
             assert server.post("/v1/rollback", {"version": version["number"]}, KEY).status == (200 if version["admitted"] else 422)
     assert not [path for path in (tmp_path / "state").rglob("*.tmp*")]
