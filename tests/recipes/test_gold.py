@@ -146,6 +146,15 @@ def test_a_part_begins_nothing_after_its_time(tmp_path):
     assert not work.path("anything").exists()
 
 
+def test_verdicts_share_the_chance_among_four():
+    rows = [{"method": method, "seed": seed, "round": 3, "x": value}
+            for method, values in {"none": [0.0] * 5, "better": [0.9, 1.0, 1.0, 1.0, 1.1], "unsure": [0.1, 2.0, 1.0, 0.2, 1.5]}.items() for seed, value in enumerate(values)]
+    half = 4.315 * statistics.stdev([0.9, 1.0, 1.0, 1.0, 1.1]) / math.sqrt(5)
+    lines = tables.verdicts(rows, ["better", "unsure", "absent"], [("x", "X")], 3).splitlines()
+    assert lines[2] == f"| better | X | 5 | 1.000 ± {half:.3f} | yes |"
+    assert lines[3].endswith("| no |") and len(lines) == 4
+
+
 def test_tables_compare_seed_by_seed():
     rows = [{"method": method, "seed": seed, "round": 1, "x": value + seed} for method, value in (("none", 0.0), ("meta", 0.5)) for seed in (1, 2, 3)]
     lines = tables.table(rows, [("x", "X")], 1).splitlines()
