@@ -13,7 +13,7 @@ from programs import write_rows
 from reward_server import RewardServer
 
 KILLS = 50
-KEY = "admin-0123456789abcdef"
+KEY, SCORE_KEY = "admin-0123456789abcdef", "score-0123456789abcdef"
 ROWS = [{"prompt": f"the inn {i}", "responses": [" nine", " then there"]} for i in range(4)]
 
 
@@ -24,7 +24,7 @@ def setting(tmp_path_factory):
     for name, count in (("pairs", 20), ("held_out", 30)):
         write_rows(folder / f"{name}.jsonl", [{"prompt": f"the inn {rng.random()}", "chosen": f" nine {i}", "rejected": f" then {i}"} for i in range(count)])
     (folder / "align.toml").write_text("max_steps = 1\nbatch_size = 2\nmeta_batch_size = 2\nlr = 1e-4\n")
-    (folder / "keys").write_text(f"admin {KEY}\n")
+    (folder / "keys").write_text(f"admin {KEY}\nscore {SCORE_KEY}\n")
     return folder
 
 
@@ -101,7 +101,11 @@ def test_a_full_disk_stops_the_log_and_not_the_server(setting, tmp_path):
             text = " ".join(["heather"] * 200) + str(time.monotonic())
             assert server.post("/v1/rewards", {"rows": [{"prompt": text, "responses": [" nine", " ten"]}]}, KEY).status == 200
             said = server.send("/v1/status", key=KEY).json["log"]["error"]
-        assert said and "\n" not in said
+        assert said and "\n" not in said and str(tmp_path) in said
+        seen = server.send("/v1/status", key=SCORE_KEY)
+        assert seen.json["log"]["error"] and str(tmp_path) not in seen.text
+        counts = server.send("/metrics", key=SCORE_KEY).text
+        assert "\nmetarm_log_error 1\n" in counts and str(tmp_path) not in counts
         assert server.post("/v1/rewards", {"rows": ROWS}, KEY).status == 200
     assert logged(tmp_path / "state") > 0
 
