@@ -21,8 +21,8 @@
 
 namespace metarm {
 
-// Runs what is not yet done. `program`: the metarm that runs the commands. Input errors where each trial of the first rung failed, and where the
-// folder's tuning began with other options.
+// Runs what is not yet done. `program`: the metarm that runs the commands. Input errors where each trial of the first rung failed, and
+// where the folder's tuning began with other options.
 TuningResult run_tuning(const TuneOptions& options, const Parsed& parsed, const StageCommands& commands, const std::string& program,
                         Log& log);
 
