@@ -32,14 +32,17 @@ DifferenceAttribution difference_attribution(const Attribution& chosen, const At
 
 std::vector<Attribution> attribute_pair(const RewardModel& reward_model, const TokenIds& chosen, const TokenIds& rejected, TokenId baseline,
                                         const AttributionOptions& options) {
-  AttributionOptions asked = options;
+  const TokenIds* const tokens[] = {&chosen, &rejected};
+  std::vector<Attribution> sides;
+  for (const TokenIds* side : tokens) sides.push_back(attribute_reward(reward_model, *side, baseline, options));
+  AttributionOptions more = options;
   for (;;) {
-    std::vector<Attribution> sides = {attribute_reward(reward_model, chosen, baseline, asked),
-                                      attribute_reward(reward_model, rejected, baseline, asked)};
     const std::int64_t points = std::min(sides[0].points, sides[1].points);
     if (!options.integrated || points >= options.max_points) return sides;
     if (difference_attribution(sides[0], sides[1], 0).error() <= options.tolerance) return sides;
-    asked.first_points = std::min(2 * points, options.max_points);
+    more.first_points = std::min(2 * points, options.max_points);
+    for (std::size_t i = 0; i < 2; ++i)
+      if (sides[i].points < more.first_points) sides[i] = attribute_reward(reward_model, *tokens[i], baseline, more);
   }
 }
 

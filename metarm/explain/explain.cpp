@@ -15,6 +15,7 @@
 #include "metarm/eval/quantile.h"
 #include "metarm/explain/explained_model.h"
 #include "metarm/explain/principal_plane.h"
+#include "metarm/model/ensemble_config.h"
 
 namespace metarm {
 
@@ -22,6 +23,9 @@ namespace {
 
 void check_options(const ExplainOptions& options, const Parsed& parsed) {
   if (options.pairs.empty() && options.responses.empty()) fail_input("explain: expected --pairs or --responses, got neither");
+  for (const auto& [name, model] : {std::pair("model", &options.model), std::pair("compare", &options.compare)})
+    if (!model->empty() && is_ensemble(*model))
+      fail_input("explain: --{} {}: expected one reward model, got an ensemble; explain its members one by one", name, *model);
   if (options.influence && options.pairs.empty())
     fail_input("explain: --influence: expected --pairs with it, whose reward differences are pulled, got none");
   const bool explains_more = !options.compare.empty() || options.influence || options.map;

@@ -21,8 +21,12 @@ AttributionOptions attribution_options(const ExplainOptions& options) {
   return asked;
 }
 
-std::function<void(std::int64_t)> show_progress(Log& log, std::string task, std::size_t total) {
-  return [&log, task = std::move(task), total](std::int64_t done) { log.progress(task, done, static_cast<std::int64_t>(total), ""); };
+constexpr std::size_t kPairs = 256;  // whose hidden states are there at once, where their gradients alone are kept
+
+std::function<void(std::int64_t)> show_progress(Log& log, std::string task, std::size_t total, std::size_t before = 0) {
+  return [&log, task = std::move(task), total, before](std::int64_t done) {
+    log.progress(task, static_cast<std::int64_t>(before) + done, static_cast<std::int64_t>(total), "");
+  };
 }
 
 }  // namespace
@@ -75,20 +79,32 @@ std::vector<TokenPieces> ExplainedModel::pieces(const ExplainRow& row) const {
   return pieces;
 }
 
-at::Tensor ExplainedModel::hidden(std::span<const ExplainRow* const> rows) const {
+at::Tensor ExplainedModel::hidden(std::span<const ExplainRow* const> rows) const { return hidden(rows, 0, rows.size()); }
+
+at::Tensor ExplainedModel::hidden(std::span<const ExplainRow* const> rows, std::size_t begin, std::size_t end) const {
   std::vector<std::vector<TokenIds>> groups;
-  for (const ExplainRow* row : rows) groups.push_back(row->sequences);
+  for (const ExplainRow* row : rows.subspan(begin, end - begin)) groups.push_back(row->sequences);
   return hidden_states(opened_.scorer.only("metarm explain"), groups, options_.scoring.tokens_per_batch,
-                       show_progress(log_, "hidden states", rows.size()));
+                       show_progress(log_, "hidden states", rows.size(), begin));
 }
 
 HeadGradients ExplainedModel::gradients(std::span<const ExplainRow* const> pairs, bool weigh) const {
-  std::vector<double> margins(pairs.size(), 0), weights(pairs.size(), 1);
-  for (std::size_t i = 0; i < pairs.size() && weigh; ++i) {
-    margins[i] = pairs[i]->json.value("margin", 0.0);
-    weights[i] = pairs[i]->json.value("weight", 1.0);
+  const at::Tensor& head = opened_.scorer.only("metarm explain").model.weights.at(Slot::score);
+  const auto count = static_cast<std::int64_t>(pairs.size());
+  HeadGradients all{at::empty({count, head.numel()}, at::kFloat), at::empty({count}, at::kDouble)};
+  for (std::size_t begin = 0; begin < pairs.size(); begin += kPairs) {
+    const std::size_t end = std::min(begin + kPairs, pairs.size());
+    std::vector<double> margins, weights;
+    for (const ExplainRow* pair : pairs.subspan(begin, end - begin)) {
+      margins.push_back(weigh ? pair->json.value("margin", 0.0) : 0);
+      weights.push_back(weigh ? pair->json.value("weight", 1.0) : 1);
+    }
+    const HeadGradients part = head_gradients(hidden(pairs, begin, end), head, margins, weights);
+    const auto place = static_cast<std::int64_t>(begin), rows = static_cast<std::int64_t>(end - begin);
+    all.direction_BD.narrow(0, place, rows).copy_(part.direction_BD);
+    all.length_B.narrow(0, place, rows).copy_(part.length_B);
   }
-  return head_gradients(hidden(pairs), opened_.scorer.only("metarm explain").model.weights.at(Slot::score), margins, weights);
+  return all;
 }
 
 }  // namespace metarm

@@ -31,10 +31,13 @@ class ExplainedModel {
 
   // Of the rows' sequences, row after row: float32 [B, D].
   at::Tensor hidden(std::span<const ExplainRow* const> rows) const;
-  // Of the pairs' losses. `weigh`: by the pairs' own margins and weights, as a training on them does.
+  // Of the pairs' losses. `weigh`: by the pairs' own margins and weights, as a training on them does. Hidden states of some pairs at a
+  // time are in memory beside them.
   HeadGradients gradients(std::span<const ExplainRow* const> pairs, bool weigh) const;
 
  private:
+  at::Tensor hidden(std::span<const ExplainRow* const> rows, std::size_t begin, std::size_t end) const;
+
   std::string directory_;
   const ExplainOptions& options_;
   Log& log_;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <set>
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
@@ -50,6 +51,13 @@ std::string relative_path(const std::string& member, const std::string& director
   return fs::proximate(fs::weakly_canonical(member), fs::weakly_canonical(directory)).string();
 }
 
+void check_distinct(const std::vector<EnsembleConfig::Member>& members, const std::string& where) {
+  std::set<fs::path> seen;
+  for (const EnsembleConfig::Member& member : members)
+    if (!seen.insert(fs::weakly_canonical(member.directory)).second)
+      fail_input("{}: expected members that differ, got {} twice", where, member.directory);
+}
+
 }  // namespace
 
 bool is_ensemble(const std::string& directory) { return fs::exists(config_path(directory)); }
@@ -75,10 +83,12 @@ EnsembleConfig load_ensemble_config(const std::string& directory) {
                members.is_array() ? std::to_string(members.size()) : std::string(json_type_name(members)));
   for (std::size_t i = 0; i < members.size(); ++i)
     config.members.push_back(parse_member(members[i], directory, fmt::format("{}: members[{}]", where, i)));
+  check_distinct(config.members, where + ": members");
   return config;
 }
 
 void save_ensemble_config(const std::string& directory, const EnsembleConfig& config) {
+  check_distinct(config.members, "ensemble");
   Json json = {{"aggregate", enum_name(config.aggregate)}, {"members", Json::array()}};
   if (config.aggregate == Aggregate::uncertainty) json["uncertainty_weight"] = config.uncertainty_weight;
   for (const EnsembleConfig::Member& member : config.members) {

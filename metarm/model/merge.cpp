@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <numeric>
@@ -38,6 +39,20 @@ void check_same_model(const std::string& directory, const RewardModel& found, co
                pooling_text(found));
 }
 
+// Members of one beginning keep heads that point nearly the same way; heads drawn apart are nearly at right angles.
+constexpr double kLeastCosine = 0.5;
+
+void check_heads(const at::Tensor& found, const at::Tensor& first, const std::string& directory, const std::string& reference, Log& log) {
+  const double cosine = at::dot(found, first).item<double>() / std::max(found.norm().item<double>() * first.norm().item<double>(), 1e-30);
+  if (cosine < kLeastCosine)
+    log.warn(
+        fmt::format("{}: the cosine of its reward head and that of {} is {:.2f}; averaging expects members that began from one reward "
+                    "model, head included",
+                    directory, reference, cosine));
+}
+
+at::Tensor head(const RewardModel& reward_model) { return reward_model.model.weights.at(Slot::score).flatten(); }
+
 LoadedRewardModel load(const std::string& directory, double& bias, Log& log) {
   LoadedRewardModel loaded = load_reward_model(directory, at::kFloat, at::kCPU, MissingHead::fail, 0, std::nullopt, log);
   bias = remove_score_bias(loaded.reward_model.model);
@@ -66,11 +81,13 @@ void merge_reward_models(const MergeOptions& options, Log& log) {
   double bias = 0, fall = 0;
   LoadedRewardModel merged = load(models[0], bias, log);
   fall += shares[0] * bias;
+  const at::Tensor first_head = head(merged.reward_model).clone();
   at::Tensor sum = merged.reward_model.model.weights.storage().flat();
   sum.mul_(shares[0]);
   for (std::size_t i = 1; i < models.size(); ++i) {
     const LoadedRewardModel other = load(models[i], bias, log);
     check_same_model(models[i], other.reward_model, models[0], merged.reward_model);
+    check_heads(head(other.reward_model), first_head, models[i], models[0], log);
     sum.add_(other.reward_model.model.weights.storage().flat(), shares[i]);
     fall += shares[i] * bias;
   }

@@ -136,7 +136,7 @@ std::int64_t Scorer::layers_a_pass() const {
 }
 
 const RewardModel& Scorer::only(const char* for_what) const {
-  if (is_ensemble_) fail_input("{}: expected one reward model, got an ensemble of {}", for_what, members_.size());
+  if (is_ensemble_) fail_input("{}: expected one reward model, got an ensemble of {}; name one of its members", for_what, members_.size());
   return members_.front().reward_model;
 }
 

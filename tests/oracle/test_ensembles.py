@@ -112,6 +112,21 @@ def test_adapters_over_one_base_share_its_first_layers(family, layers, tmp_path)
     assert rewards_of(tmp_path / "all", tmp_path, after="_std") == pytest.approx(by_member.std(0), abs=1e-5)
 
 
+def test_aligned_members_still_share(tmp_path):
+    """Adapters of the last layer, each aligned with the layers below frozen, from a reward model that was trained for no step."""
+    save_checkpoint(tmp_path / "lm", "llama", "causal")
+    train("train", tmp_path / "lm", tmp_path / "start", "--lr", 0, "--quiet")
+    members, aligned = ([tmp_path / f"{name}{seed}" for seed in range(2)] for name in ("member", "aligned"))
+    for seed, (member, after) in enumerate(zip(members, aligned)):
+        train("train", tmp_path / "start", member, "--lora-rank", 2, "--lora-layers", 1, "--lr", 0.05, "--seed", seed, "--quiet")
+        train("align", member, after, "--freeze-layers", 2, "--lr", 0.01, "--seed", seed, "--quiet")
+    make_ensemble(tmp_path / "all", aligned, "--quiet")
+    assert layers_a_pass(tmp_path / "all", tmp_path) == (2 + 2 * 1, 6)
+    before, after = (np.stack([rewards_of(model, tmp_path) for model in models]) for models in (members, aligned))
+    assert np.abs(after - before).min(1).max() > 1e-4 and after.std(0).min() > 1e-4
+    assert rewards_of(tmp_path / "all", tmp_path) == pytest.approx(after.mean(0), abs=1e-5)
+
+
 def test_whole_models_share_what_they_have_in_common(tmp_path):
     """An adapter, the same one merged, and a model of its own."""
     (adapter,) = make_adapters(tmp_path, "llama", 1, count=1)
@@ -227,6 +242,7 @@ WRONG = {
     "members that are texts": ({"members": ["a", "b"]}, "members[0]: expected an object, got text"),
     "a member that is not there": ({"members": [{"directory": "nowhere"}] * 2}, "members[0]: directory: expected a reward model's folder, got"),
     "itself as a member": ({"members": [{"directory": "."}] * 2}, "members[0]: directory: expected one reward model, got an ensemble"),
+    "a member twice": ({"members": [{"directory": "A"}, {"directory": "A"}]}, "members: expected members that differ, got"),
     "no weight of the uncertainty": ({"aggregate": "uncertainty"}, "uncertainty_weight"),
     "a negative weight": ({"aggregate": "uncertainty", "uncertainty_weight": -1}, "uncertainty_weight: expected a number from 0, got -1"),
 }
@@ -235,6 +251,7 @@ WRONG = {
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_configurations(wrong, members, tmp_path):
     fields, message = WRONG[wrong]
+    fields = json.loads(json.dumps(fields).replace('"A"', f'"{members[0]}"'))
     assert message in score_error(broken(members, tmp_path / "broken", **fields), tmp_path)
 
 

@@ -60,6 +60,19 @@ def test_adapters_are_merged_into_their_base(tmp_path):
     assert not torch.equal(states[0]["score.weight"], states[1]["score.weight"])
 
 
+def test_heads_that_were_drawn_apart_are_warned_of(tmp_path):
+    save_checkpoint(tmp_path / "lm", "llama", "causal")
+    apart, one = [tmp_path / "a0", tmp_path / "a1"], [tmp_path / "b0", tmp_path / "b1"]
+    train("train", tmp_path / "lm", tmp_path / "start", "--lr", 0, "--quiet")
+    for seed, (own, same) in enumerate(zip(apart, one)):
+        train("train", tmp_path / "lm", own, "--seed", seed, "--quiet")
+        train("train", tmp_path / "start", same, "--seed", seed, "--quiet")
+    assert "averaging expects members that began from one reward model, head included" in merge(tmp_path / "unsound", apart).stderr
+    assert "began" not in merge(tmp_path / "sound", one).stderr
+    head = lambda folder: load_file(folder / "model.safetensors")["score.weight"]
+    assert not torch.equal(head(one[0]), head(tmp_path / "start"))
+
+
 WRONG = {
     "another architecture": (lambda other: save_checkpoint(other, "llama3_rope", "reward"), "expected the architecture of rm, got another: head_dim: expected 8, got 16"),
     "another pad token": (lambda other: edit_config(other, pad_token_id=0), "expected rewards to be read at the last token that is not 3, as in rm, got the last token that is not 0"),
