@@ -1,11 +1,12 @@
 """Each part of the toolbox on the same pairs: makes its reward model, scores what the study of recipes/gold scores, and measures it."""
 
 import math
+import random
 
 from gold import bestofn
 from gold import settings as G
-from gold.material import make_proxy
-from gold.work import read_rows
+from gold.material import label, make_proxy
+from gold.work import read_rows, write_rows
 from shift import settings as S
 
 PLAIN = "plain"
@@ -19,20 +20,39 @@ def part_folder(seed, name):
     return f"seed-{seed}/round-0" if name == PLAIN else f"seed-{seed}/parts/{slug(name)}"
 
 
+def start_folder(seed):
+    return f"seed-{seed}/start"
+
+
+def member_folders(seed):
+    return [f"seed-{seed}/members/{number}" for number in range(S.MEMBERS)]
+
+
 class Seed:
     """What all parts of one seed start from; the plain model and its scores are those of the study of over-optimisation."""
 
     def __init__(self, work, seed, labelled):
         self.work, self.seed, self.labelled = work, seed, labelled
         self.proxy, self.pairs, self.held_out = make_proxy(work, seed, labelled)
+        self.steps = max(row["step"] for row in read_rows(self.proxy / "metrics.jsonl"))
         self.pools = {pool: labelled[pool] for pool in bestofn.MEASURED} | {bestofn.LAST: self.held_out}
         self.plain = bestofn.score_pools(work, part_folder(seed, PLAIN), self.proxy, {"train": labelled["train"]} | self.pools)
+        self.reference = work.step(f"seed-{seed}/reference.jsonl", self.write_reference)
+
+    def write_reference(self, path):
+        """The pairs that are neither learned from nor measured on: what make_proxy leaves of the same draw."""
+        pairs = label(read_rows(self.labelled["pairs"]), random.Random(f"pairs {self.seed}"))
+        write_rows(path, pairs[G.PROXY_PAIRS + G.HELD_OUT_PAIRS :])
 
     def path(self, name, what):
         return f"{part_folder(self.seed, name)}/{what}"
 
+    def training(self, **options):
+        """As the proxies', and as long whatever the number of pairs."""
+        return {name: value for name, value in G.PROXY.items() if name != "epochs"} | {"max_steps": self.steps, "seed": self.seed} | options
+
     def train(self, name, pairs, **options):
-        return self.work.run(self.path(name, "rm"), "train", model=self.work.path("trunk"), pairs=pairs, **G.PROXY | {"seed": self.seed} | options)
+        return self.work.run(self.path(name, "rm"), "train", model=self.work.path("trunk"), pairs=pairs, **self.training(**options))
 
     def augmented(self, name, groups=False, **options):
         more = {"groups": self.plain["train"]} if groups else {}
@@ -40,18 +60,21 @@ class Seed:
 
     def aligned(self, name, **options):
         groups = bestofn.draw_groups(self.work, part_folder(self.seed, name), self.labelled["train"], self.plain["train"], G.POLICY_N, 4, f"{self.seed} 1")
-        return self.work.run(self.path(name, "rm"), "align", model=self.proxy, pairs=self.pairs, responses=groups, seed=self.seed + 100, **G.ALIGN | options)
+        held_out = {"eval_pairs": self.reference} if "eval_steps" in options else {}
+        return self.work.run(self.path(name, "rm"), "align", model=self.proxy, pairs=self.pairs, responses=groups, seed=self.seed + 100, **held_out, **G.ALIGN | options)
 
     def members(self):
-        """That differ by their pairs, their order and their first head."""
-        return [self.work.run(f"seed-{self.seed}/members/{number}", "train", model=self.work.path("trunk"), pairs=self.pairs, bootstrap=True,
-                              **G.PROXY | {"seed": 1000 * self.seed + number}) for number in range(S.MEMBERS)]
+        """That differ by their pairs and their order, from one language model with one head, so that their weights may be averaged."""
+        start = self.work.run(start_folder(self.seed), "train", model=self.work.path("trunk"), pairs=self.pairs, **self.training(max_steps=1, lr=0))
+        return [self.work.run(folder, "train", model=start, pairs=self.pairs, bootstrap=True, **self.training(seed=1000 * self.seed + number))
+                for number, folder in enumerate(member_folders(self.seed))]
 
     def ensemble(self, name, **options):
-        return self.work.run(self.path(name, "rm"), "ensemble", models=self.members(), pairs=self.pairs, **options)
+        return self.work.run(self.path(name, "rm"), "ensemble", models=self.members(), pairs=self.reference, **options)
 
     def distilled(self, name):
-        teacher = self.ensemble(next(iter(S.ENSEMBLES)), **next(iter(S.ENSEMBLES.values())))
+        """The teacher's rewards are its members' own, not in units of their deviation, so that a temperature of 1 keeps their scale."""
+        teacher = self.work.run(self.path(name, "teacher"), "ensemble", models=self.members(), aggregate="mean")
         scored = self.work.run(self.path(name, "scored.jsonl"), "score", model=teacher, input=self.pairs)
         return self.train(name, scored, soft_labels=1.0)
 
@@ -70,7 +93,8 @@ class Seed:
         for name, options in S.TRAININGS.items():
             self.run(name, lambda: self.train(name, self.pairs, **options))
         for name, options in S.AUGMENTATIONS.items():
-            self.run(name, lambda: self.train(name, self.augmented(name, **options)))
+            in_order = {"shuffle": False} if "order" in options else {}
+            self.run(name, lambda: self.train(name, self.augmented(name, **options), **in_order))
         for name, options in S.ALIGNMENTS.items():
             self.run(name, lambda: self.aligned(name, **options))
         for name, options in S.ENSEMBLES.items():
@@ -94,12 +118,23 @@ def calibration_error(pairs, bins=10):
     return sum(abs(sum(p for p, _ in part) - sum(right for _, right in part)) for part in parts) / len(sides)
 
 
+def makes(seed, name, step):
+    """Whether it is one of the steps from the language model and the pairs to the part's reward model."""
+    if name == PLAIN:
+        return step == f"seed-{seed}/proxy"
+    of_members = name in S.ENSEMBLES or name in (S.MERGED, S.DISTILLED)
+    of_plain = name in S.ALIGNMENTS or "groups" in S.AUGMENTATIONS.get(name, {})
+    shared = [start_folder(seed), *member_folders(seed)] if of_members else [f"seed-{seed}/proxy", f"{part_folder(seed, PLAIN)}/train.jsonl"] if of_plain else []
+    measured = [f"{part_folder(seed, name)}/{pool}.jsonl" for pool in (*bestofn.MEASURED, bestofn.LAST)]
+    return step in shared or (step.startswith(f"{part_folder(seed, name)}/") and step not in measured)
+
+
 def measure(work, seed, name, labelled, seconds):
     """A row of figures; None where the part has not finished."""
     folder = part_folder(seed, name)
     if not work.is_done(f"{folder}/{bestofn.LAST}.jsonl"):
         return None
     pairs = read_rows(work.path(f"{folder}/{bestofn.LAST}.jsonl"))
-    own = sum(took for step, took in seconds.items() if step.startswith(f"{folder}/") and step.split("/")[-1] == "rm")
+    cost = sum(took for step, took in seconds.items() if makes(seed, name, step))
     figures = bestofn.measure_round(work, seed, folder, part_folder(seed, PLAIN), labelled)
-    return {"setting": "parts", "method": name, "seed": seed, "round": 0, **figures, "log_loss": log_loss(pairs), "calibration_error": calibration_error(pairs), "seconds": own}
+    return {"setting": "parts", "method": name, "seed": seed, "round": 0, **figures, "log_loss": log_loss(pairs), "calibration_error": calibration_error(pairs), "seconds": cost}

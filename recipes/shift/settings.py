@@ -3,7 +3,7 @@
 SEEDS = (1, 2, 3, 4, 5)
 MEMBERS = 5  # of an ensemble
 
-# name -> options of `metarm train` beside those of recipes/gold's proxies
+# name -> options of `metarm train` beside those of recipes/gold's proxies, as many steps as theirs
 TRAININGS = {
     "dropout 0.1": {"dropout": 0.1},
     "weight decay 0.1": {"weight_decay": 0.1},
@@ -19,25 +19,30 @@ TRAININGS = {
     "length head": {"head_training": "length-head"},
     "LoRA of rank 16": {"lora_rank": 16, "lr": 5e-4, "merge_lora": True},
 }
-# name -> options of `metarm augment`, whose rows are learned instead; `groups`: with those of the shifted responses that the plain model is sure of
+# name -> options of `metarm augment`, whose rows are learned instead, in as many steps; `groups`: with those of the shifted responses that the
+# plain model is sure of; `order`: learned in that order
 AUGMENTATIONS = {
     "other prompts' responses": {"cross_chosen_share": 0.25, "cross_rejected_share": 0.25, "cross_neutral_share": 0.17},
     "corruptions": {"truncate_share": 0.25, "repeat_share": 0.25, "shuffle_share": 0.25, "swap_share": 0.25},
     "balanced lengths": {"balance_lengths": "weight"},
     "pseudo-labels": {"groups": True, "min_confidence": 0.7},
+    "pseudo-labels, surest first": {"groups": True, "min_confidence": 0.7, "order": "confidence"},
 }
 # name -> options of `metarm ensemble` for the members
 ENSEMBLES = {
     "ensemble of 5, mean": {"aggregate": "mean"},
+    "ensemble of 5, median": {"aggregate": "median"},
     "ensemble of 5, worst": {"aggregate": "min"},
     "ensemble of 5, mean - 0.5 variance": {"aggregate": "uncertainty", "uncertainty_weight": 0.5},
 }
 MERGED, DISTILLED = "weights of 5 averaged", "distilled from 5"
-# name -> options of `metarm align` for one round from the plain model
+# name -> options of `metarm align` for one round from the plain model; `eval_steps`: on the pairs that are neither learned nor measured
 ALIGNMENTS = {
     "none": {"method": "none"},
     "MetaRM 0.1": {"meta_lr": 0.1},
     "MetaRM 0.1, hard half": {"meta_lr": 0.1, "hard_groups": 0.5},
     "MetaRM 0.1, near-duplicates out": {"meta_lr": 0.1, "max_overlap": 0.5},
     "MetaRM 0.1, adapted": {"meta_lr": 0.1, "meta_adapt": 1.0},
+    "MetaRM 0.1, clusters": {"meta_lr": 0.1, "balance_by": "clusters"},
+    "MetaRM 0.1, backed off": {"meta_lr": 0.1, "meta_backoff": 0.5, "eval_steps": 5},
 }

@@ -1,11 +1,14 @@
 """recipes/shift: every part of the toolbox runs on a tiny model, and what is measured of it is what it scored."""
 
+import json
 import math
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from programs import BUILD
+from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recipes"))
 
@@ -42,6 +45,44 @@ def test_parts_differ(finished):
 def test_a_second_call_has_nothing_to_do(finished, options, monkeypatch):
     monkeypatch.setattr(Work, "call", lambda *_, **__: pytest.fail("a step was run again"))
     study.run(finished, options)
+
+
+def last_step(folder):
+    return max(row["step"] for row in read_rows(folder / "metrics.jsonl"))
+
+
+def test_trainings_are_as_long_as_the_plain_one(finished):
+    trained = [finished.path(f"{parts.part_folder(1, name)}/rm") for name in (*S.TRAININGS, *S.AUGMENTATIONS, S.DISTILLED)]
+    steps = {last_step(folder) for folder in (*trained, *map(finished.path, parts.member_folders(1)))}
+    assert steps == {last_step(finished.path("seed-1/proxy"))}
+
+
+def test_members_start_from_one_head(finished):
+    heads = [load_file(finished.path(folder) / "model.safetensors")["score.weight"] for folder in ("seed-1/start", *parts.member_folders(1))]
+    for head in heads[1:]:
+        assert not torch.equal(head, heads[0]) and torch.cosine_similarity(head, heads[0]).item() > 0.9
+
+
+def test_units_are_those_of_pairs_of_their_own(finished):
+    """Neither learned nor measured; the teacher that is distilled has none."""
+    learned, measured, reference = ([json.dumps(row, sort_keys=True) for row in read_rows(finished.path(f"seed-1/{name}.jsonl"))] for name in ("pairs/train", "pairs/held_out", "reference"))
+    assert reference and not set(reference) & {*learned, *measured}
+    for name, what, standardised in ((next(iter(S.ENSEMBLES)), "rm", True), (S.DISTILLED, "teacher", False)):
+        members = json.loads(finished.path(f"{parts.part_folder(1, name)}/{what}/ensemble.json").read_text())["members"]
+        assert all(("reward_deviation" in member) == standardised for member in members)
+
+
+def test_the_cost_is_that_of_all_steps_that_make_it(finished):
+    seconds = finished.seconds()
+    of = lambda *steps: pytest.approx(sum(seconds[f"seed-1/{step}"] for step in steps))
+    cost = {row["method"]: row["seconds"] for row in study.collect(finished, [1])}
+    assert cost[parts.PLAIN] == of("proxy")
+    assert cost["dropout 0.1"] == of("parts/dropout-0.1/rm")
+    assert cost["corruptions"] == of("parts/corruptions/pairs.jsonl", "parts/corruptions/rm")
+    assert cost["none"] == of("proxy", "round-0/train.jsonl", "parts/none/groups.jsonl", "parts/none/rm")
+    members = ("start", "members/0", "members/1")
+    assert cost[S.MERGED] == of(*members, f"parts/{parts.slug(S.MERGED)}/rm")
+    assert cost[S.DISTILLED] == of(*members, *(f"parts/{parts.slug(S.DISTILLED)}/{step}" for step in ("teacher", "scored.jsonl", "rm")))
 
 
 def test_figures_of_pairs():
