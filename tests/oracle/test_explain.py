@@ -1,14 +1,17 @@
 """What `explain` says beside plain PyTorch in float64: values of tokens, what changed between two models, gradients of the head, the plane of hidden states."""
 
 import json
+import os
 import random
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 import torch
-from families import save_checkpoint
-from programs import read_rows, run_metarm, write_rows
+import transformers as hf
+from families import VOCAB, save_checkpoint, save_tokenizer
+from programs import BUILD, read_rows, run_metarm, write_rows
 from reference import token_ids
 from safetensors.torch import load_file, save_file
 
@@ -230,6 +233,35 @@ def test_pull_of_training_pairs(measure, tmp_path):
             assert [dot for _, _, dot in found] == pytest.approx([dots[i] for i, _, _ in found], rel=1e-4, abs=1e-4 * np.abs(dots).max())
     assert summary["train_pairs"] == 12 and len(influences(rows[0], "up")) + len(influences(rows[0], "down")) == 11
     assert "wide" in [one.get("id") for way in ("up", "down") for one in rows[0]["influence"][way]]
+
+
+def wide_model(folder):
+    """One layer whose hidden states are large beside all else."""
+    model = hf.AutoModelForSequenceClassification.from_config(
+        hf.LlamaConfig(vocab_size=VOCAB, hidden_size=WIDTH, num_hidden_layers=1, num_attention_heads=8, num_key_value_heads=1, intermediate_size=8, max_position_embeddings=256,
+                       pad_token_id=3, eos_token_id=2, bos_token_id=1, num_labels=1))
+    model.save_pretrained(folder)
+    save_tokenizer(folder)
+
+
+WIDTH, MANY = 2048, 3000
+
+
+def peak_memory(arguments, folder):
+    process = subprocess.Popen([str(BUILD / "metarm"), *map(str, arguments)], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    return usage.ru_maxrss * 1024
+
+
+def test_memory_is_a_vector_a_training_pair(tmp_path):
+    wide_model(tmp_path / "rm")
+    write_rows(tmp_path / "pairs.jsonl", PAIRS[:1])
+    peaks = []
+    for count in (512, MANY):
+        write_rows(tmp_path / "train.jsonl", [{"prompt": "a", "chosen": f"{i}", "rejected": f"{i}b"} for i in range(count)])
+        peaks.append(peak_memory(["explain", "--model", "rm", "--pairs", "pairs.jsonl", "--influence", "--train-pairs", "train.jsonl", "--attribution", "none", "--output", "out.jsonl"], tmp_path))
+    assert peaks[1] - peaks[0] < 2.5 * 4 * WIDTH * (MANY - 512)  # bytes: with the rows beside them, and what the allocator keeps
 
 
 def test_a_copy_of_a_pair_pulls_most(tmp_path):
