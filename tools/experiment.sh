@@ -8,8 +8,8 @@ export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 name=${1:-}
 case $name in
-  gold | shift) ;;
-  *) fail "experiment: expected gold or shift, got ${name:-nothing}" ;;
+  gold | shift | objectives) ;;
+  *) fail "experiment: expected gold, shift or objectives, got ${name:-nothing}" ;;
 esac
 shift
 case " $* " in

@@ -1,0 +1,3 @@
+from objectives.study import main
+
+main()
