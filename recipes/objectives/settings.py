@@ -6,7 +6,7 @@ SEEDS = (1, 2, 3, 4, 5)
 
 # The start of all but sft: SmolLM2's lowest layers, which have to learn to write again.
 START = {"lr": 2e-4, "batch_size": 16, "max_steps": 60, "seed": 1}
-RL = {"lr": 3e-5, "lr_schedule": "constant", "batch_size": 8, "responses": 4, "max_new_tokens": 24, "max_prompt_length": 192, "kl_coef": 0.05, "max_steps": 16}
+RL = {"lr": 3e-5, "lr_schedule": "constant", "batch_size": 8, "responses": 4, "max_new_tokens": 24, "max_prompt_length": 192, "kl_coef": 0, "max_steps": 16}
 MAX_LENGTH = 384
 HELD_OUT = 64  # rows of sft and dpo
 
@@ -15,7 +15,7 @@ HELD_OUT = 64  # rows of sft and dpo
 class Training:
     command: str
     options: dict
-    is_loss: bool = True  # held-out loss; else reward less the KL penalty, on responses to held-out prompts
+    is_loss: bool = True  # on held-out rows; else the reward of responses to held-out prompts
 
 
 def by_reward(**options):

@@ -54,8 +54,8 @@ def measure(work, name, seed):
     training, rows = S.TRAININGS[name], []
     for part, method in ((START, f"{name}, {START}"), ("trained", name)):
         last = [row for row in read_rows(work.path(folder(name, seed, part)) / "metrics.jsonl") if any(figure.startswith("eval_") for figure in row)][-1]
-        objective = -last["eval_loss"] if training.is_loss else last["eval_reward"] - S.RL["kl_coef"] * last["eval_kl"]
-        rows.append({"setting": "objectives", "method": method, "seed": seed, "round": 0, "objective": objective, "kl": last.get("eval_kl", 0)})
+        objective = -last["eval_loss"] if training.is_loss else last["eval_reward"]
+        rows.append({"setting": "objectives", "method": method, "seed": seed, "round": 0, "objective": objective})
     return rows
 
 

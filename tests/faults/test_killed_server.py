@@ -64,8 +64,22 @@ class Load:
             thread.join()
 
 
+def alignment_seconds(setting, state):
+    """Of one that is not killed, under the same load, on this machine as busy as it is."""
+    with serve(setting, state) as server:
+        server.post("/v1/rewards", {"rows": [{"prompt": f"{i} inn", "responses": [" nine", " ten"]} for i in range(20)]}, KEY)
+        load, begin = Load(server), time.monotonic()
+        while not server.send("/v1/versions", key=KEY).json["current"] > 1:
+            assert time.monotonic() - begin < 60
+            server.post("/v1/align", {}, KEY)
+            time.sleep(0.02)
+        load.end()
+        return time.monotonic() - begin
+
+
 def test_kills_under_load_lose_nothing_that_was_acknowledged(setting, tmp_path):
     rng, acknowledged, served = random.Random(0), 0, {}
+    takes = alignment_seconds(setting, tmp_path / "state")
     for kill in range(KILLS):
         server = serve(setting, tmp_path / "state").__enter__()
         kept = logged(tmp_path / "state")
@@ -78,7 +92,7 @@ def test_kills_under_load_lose_nothing_that_was_acknowledged(setting, tmp_path):
         aligns = kill % 3 == 0
         if aligns:
             server.post("/v1/align", {}, KEY)
-        time.sleep(rng.uniform(0, 1.8 if aligns else 0.2))
+        time.sleep(rng.uniform(0, 1.5 * takes if aligns else 0.2))
         acknowledged = kept + server.send("/v1/status", key=KEY).json["log"]["acknowledged"]
         server.kill()
         load.end()

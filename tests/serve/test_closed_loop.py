@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 
 import pytest
 from families import save_checkpoint
@@ -36,6 +37,9 @@ def train(setting, folder, *options):
                       "--align", setting / "align.toml", "--reference-groups", 30, "--align-groups", 30, "--alarm-rate", 0.05, *options) as server:
         version = server.state["models"][0]["version"]
         found = run_trainer(folder, trainer="trl", code=reward_code("trl.md", server.url), policy=str(setting / "policy"), prompts=prompts, steps=STEPS, learning_rate=1e-2)
+        deadline = time.monotonic() + 60
+        while server.send("/v1/status").json["alignment"]["state"] != "idle" and time.monotonic() < deadline:
+            time.sleep(0.05)  # an alignment may outlast the trainer
         status, versions = server.send("/v1/status").json, server.send("/v1/versions").json
     assert status["events"], status["shift"]
     events = [json.loads(line) for line in (folder / "state/events.jsonl").read_text().splitlines()]
