@@ -71,8 +71,8 @@ def collect(work):
                    for row in policies.measure_method(work, optimiser, method, seed)]
 
 
-def main():
-    options = parse_arguments()
+def take_part(options, run, collect):
+    """One call of any study: its steps as far as the time goes, and its figures to their file. Returns (work, all figures)."""
     work = Work(options.work, options.metarm, options.minutes)
     try:
         run(work, options)
@@ -80,6 +80,12 @@ def main():
         print(f"the time of this part is over before {next_step}; call again to go on")
     rows = merge(tables.read_figures(options.figures), collect(work))
     options.figures.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return work, rows
+
+
+def main():
+    options = parse_arguments()
+    work, rows = take_part(options, run, collect)
     for setting in dict.fromkeys(row["setting"] for row in rows):
         for number in range(1, S.ROUNDS + 1):
             found = [row for row in rows if row["setting"] == setting]

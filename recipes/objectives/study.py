@@ -1,12 +1,11 @@
 """Does each training of a policy improve what it optimises, on rows that it does not learn from? `./run experiment objectives --help`."""
 
-import json
 from pathlib import Path
 
 from gold import tables
 from gold.material import make_proxy, prepare, read_pairs
-from gold.study import ROOT, make_parser, merge
-from gold.work import OutOfTime, Work, read_rows, write_rows
+from gold.study import ROOT, make_parser, take_part
+from gold.work import read_rows, write_rows
 from objectives import settings as S
 
 FIGURES = Path(__file__).parent / "figures.jsonl"
@@ -78,13 +77,7 @@ def table(rows):
 
 def main():
     options = parse_arguments()
-    work = Work(options.work, options.metarm, options.minutes)
-    try:
-        run(work, options)
-    except OutOfTime as next_step:
-        print(f"the time of this part is over before {next_step}; call again to go on")
-    rows = merge(tables.read_figures(options.figures), collect(work))
-    options.figures.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    _, rows = take_part(options, run, collect)
     print(table(rows))
     print(f"\nfigures: {options.figures}")
 

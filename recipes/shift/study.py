@@ -1,12 +1,10 @@
 """All parts of the toolbox on the same data, in one table. `./run experiment shift --help`."""
 
-import json
 from pathlib import Path
 
 from gold import tables
 from gold.material import prepare
-from gold.study import ROOT, labelled_pools, make_parser, merge
-from gold.work import OutOfTime, Work
+from gold.study import ROOT, labelled_pools, make_parser, take_part
 from shift import parts
 from shift import settings as S
 
@@ -36,13 +34,7 @@ def collect(work, seeds):
 
 def main():
     options = parse_arguments()
-    work = Work(options.work, options.metarm, options.minutes)
-    try:
-        run(work, options)
-    except OutOfTime as next_step:
-        print(f"the time of this part is over before {next_step}; call again to go on")
-    rows = merge(tables.read_figures(options.figures), collect(work, S.SEEDS))
-    options.figures.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    _, rows = take_part(options, run, lambda work: collect(work, S.SEEDS))
     print(tables.table(rows, SHOWN, 0, against=parts.PLAIN))
     print(f"\nfigures: {options.figures}")
 
