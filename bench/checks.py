@@ -29,12 +29,12 @@ def check_losses(what, figure, reference, others, results):
     return [compare_numbers(what, reference, name, expected, results[name][figure], LOSS_TOLERANCE[precision(name)]) for name in others]
 
 
-def check_rewards(reference, others, results):
+def check_rewards(what, reference, others, results):
     expected = results[reference]["rewards"]
     if max(expected) - min(expected) < 1e-3:
-        raise Mismatch(f"rewards: expected some that differ, got {min(expected)} to {max(expected)}: nothing would be compared")
+        raise Mismatch(f"{what}: expected some that differ, got {min(expected)} to {max(expected)}: nothing would be compared")
     tolerance = RELATIVE_REWARD_TOLERANCE * max(1.0, *map(abs, expected))
-    return [compare_numbers("rewards", reference, name, expected, results[name]["rewards"], tolerance) for name in others]
+    return [compare_numbers(what, reference, name, expected, results[name]["rewards"], tolerance) for name in others]
 
 
 def check_texts(reference, others, results):
@@ -61,8 +61,8 @@ def check_round(results, contenders, greedy):
         elif kind == "differences":
             lines += check_losses("losses of the meta steps", "losses", reference, others, results)
             lines += check_losses("difference losses", "differences", reference, others, results)
-        elif kind == "rewards":
-            lines += check_rewards(reference, others, results)
+        elif kind.startswith("rewards"):
+            lines += check_rewards(kind, reference, others, results)
         elif greedy:
             lines += check_texts(reference, others, results)
     return lines

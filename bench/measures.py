@@ -20,7 +20,7 @@ NO_DROP = 0.95
 class Contender:
     run: Callable  # workbench -> figures
     figures: tuple  # what it is about, for the table
-    proof: str = ""  # what its results are compared by: losses, rewards, texts
+    proof: str = ""  # what its results are compared by: losses, rewards of some rows, texts
     package: str = ""  # that it needs
     bfloat16: bool = False  # has torch multiply in it
 
@@ -43,6 +43,8 @@ def contenders(native):
         "metarm score, float32": Contender(ours.score, ("rows_per_s",), "rewards"),
         "metarm score, 5 adapters": Contender(ours.score_ensemble, ("rows_per_s",)),
         "transformers scoring, float32": Contender(peers.transformers_scoring, ("rows_per_s",), "rewards"),
+        "metarm score, long prompts": Contender(lambda s: ours.score(s, "long_prompt_groups"), ("rows_per_s",), "rewards of long prompts"),
+        "transformers scoring, long prompts": Contender(lambda s: peers.transformers_scoring(s, "long_prompt_groups"), ("rows_per_s",), "rewards of long prompts"),
     }
     for dtype in DTYPES:
         how = {"figures": ("tokens_per_s",), "proof": "texts" if dtype == "float32" else ""}
@@ -76,6 +78,7 @@ def comparisons(native):
         Comparison("align", "time of an align step to a train step, float32", align_f32, f32, "step_seconds", bar=2.2, aim=1.8, lower_is_better=True),
         Comparison("scoring", "scoring 8 responses a prompt, against transformers", ("metarm score, float32",), ("transformers scoring, float32",), "rows_per_s",
                    bar=4, aim=6),
+        Comparison("scoring", "the same on long prompts", ("metarm score, long prompts",), ("transformers scoring, long prompts",), "rows_per_s", bar=4, aim=6),
         Comparison("ensemble", "scoring by 5 adapters of the last quarter of the layers, against one reward model", ("metarm score, 5 adapters",), ("metarm score, float32",),
                    "rows_per_s", bar=0.5),
         Comparison("ensemble", "memory of the same", ("metarm score, 5 adapters",), ("metarm score, float32",), "peak_memory_bytes", bar=1.3, lower_is_better=True),

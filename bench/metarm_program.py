@@ -54,8 +54,8 @@ def align(workbench, dtype):
     return training_figures(rows, finished.peak_memory_bytes) | {"differences": [row["j_before"] for row in rows]}
 
 
-def score(workbench):
-    return score_by(workbench, workbench.shared["reward_model"])
+def score(workbench, groups="score_groups"):
+    return score_by(workbench, workbench.shared["reward_model"], groups)
 
 
 def score_ensemble(workbench):
@@ -77,9 +77,9 @@ def make_ensemble(workbench):
     return str(folder / "all")
 
 
-def score_by(workbench, model):
+def score_by(workbench, model, groups="score_groups"):
     output = workbench.folder / "scored.jsonl"
-    finished = workbench.run_metarm("score", "--model", model, "--input", workbench.shared["score_groups"], "--output", output,
+    finished = workbench.run_metarm("score", "--model", model, "--input", workbench.shared[groups], "--output", output,
                                   "--max-length", 0, "--dtype", "float32", "--json")
     summary = json.loads(finished.stdout)
     rewards = [reward for row in load_json_lines(output) for reward in row["rewards"]]

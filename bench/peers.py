@@ -22,8 +22,8 @@ def plain_metarm(workbench):
     return training_figures(found["steps"], found["peak_memory_bytes"]) | {"differences": [step["j_before"] for step in found["steps"]]}
 
 
-def transformers_scoring(workbench):
-    found = workbench.run_python("transformers_scoring.py", reward_model=workbench.shared["reward_model"], groups=workbench.shared["score_groups"],
+def transformers_scoring(workbench, groups="score_groups"):
+    found = workbench.run_python("transformers_scoring.py", reward_model=workbench.shared["reward_model"], groups=workbench.shared[groups],
                                batch_sizes=workbench.sizes["score_batch_sizes"])
     return found | {"rows_per_s": found["rows"] / found["seconds"]}
 

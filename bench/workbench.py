@@ -13,12 +13,12 @@ META_LR = 0.02  # metarm's default, as a length
 MEMBERS = 5  # of an ensemble
 RESPONSES = 4  # of a group that `align` takes, and of a prompt that is sampled
 
-FULL = {"batch_size": 8, "steps": 4, "growth_steps": 2, "max_length": 512, "score_groups": 8, "score_responses": 8, "score_batch_sizes": [4, 8, 16, 32],
-        "sample_prompts": 8, "max_new_tokens": 64, "temperature": 1.0, "peak_sizes": [512, 1024, 2048, 4096]}
+FULL = {"batch_size": 8, "steps": 4, "growth_steps": 2, "max_length": 512, "score_groups": 8, "score_responses": 8, "long_prompt": 256,
+        "score_batch_sizes": [4, 8, 16, 32], "sample_prompts": 8, "max_new_tokens": 64, "temperature": 1.0, "peak_sizes": [512, 1024, 2048, 4096]}
 # Before the measuring: everyone once, on the real model, to compare what they compute.
 CHECK = {"steps": 1, "score_batch_sizes": [8], "max_new_tokens": 12, "temperature": 0.0}
-SHORT = {"batch_size": 4, "steps": 3, "growth_steps": 1, "max_length": 2048, "score_groups": 2, "score_responses": 8, "score_batch_sizes": [4],
-         "sample_prompts": 2, "max_new_tokens": 12, "temperature": 0.0, "peak_sizes": [256]}
+SHORT = {"batch_size": 4, "steps": 3, "growth_steps": 1, "max_length": 2048, "score_groups": 2, "score_responses": 8, "long_prompt": 128,
+         "score_batch_sizes": [4], "sample_prompts": 2, "max_new_tokens": 12, "temperature": 0.0, "peak_sizes": [256]}
 
 
 @dataclass

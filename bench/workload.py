@@ -41,15 +41,23 @@ def make_reward_model(policy, folder):
     return model, tokenizer
 
 
-def choose_pairs(path, tokenizer, count, max_length):
-    """`count` pairs from all over the file whose sequences are short enough, so that nobody cuts or drops one."""
+def shared_tokens(sequences):
+    """Tokens of the common beginning, short of the last of any."""
+    shared = 0
+    while shared < min(map(len, sequences)) - 1 and len({sequence[shared] for sequence in sequences}) == 1:
+        shared += 1
+    return shared
+
+
+def choose_pairs(path, tokenizer, count, max_length, min_prompt=0):
+    """`count` pairs from all over the file whose sequences are short enough, so that nobody cuts or drops one, and have a beginning in common that is long enough."""
     pairs = [pair for row in read_rows(path) if (pair := explicit_pair(row))]
     if tokenizer.chat_template is None:
         pairs = [as_text(pair) for pair in pairs]
     ids = [[sequence_ids(tokenizer, pair["prompt"], pair[side]) for side in ("chosen", "rejected")] for pair in pairs]
-    fitting = [pair for pair, (chosen, rejected) in zip(pairs, ids) if chosen != rejected and max(len(chosen), len(rejected)) <= max_length]
+    fitting = [pair for pair, (chosen, rejected) in zip(pairs, ids) if chosen != rejected and max(len(chosen), len(rejected)) <= max_length and shared_tokens((chosen, rejected)) >= min_prompt]
     if len(fitting) < count:
-        raise SystemExit(f"bench: {path}: expected at least {count} pairs of at most {max_length} tokens, got {len(fitting)}; take fewer --steps or more pairs")
+        raise SystemExit(f"bench: {path}: expected at least {count} pairs of at most {max_length} tokens with prompts of at least {min_prompt}, got {len(fitting)}; take fewer --steps or more pairs")
     return fitting[:: len(fitting) // count][:count]
 
 
@@ -64,9 +72,7 @@ def make_groups(pairs, count, responses):
 
 def tree_work(sequences):
     """(tokens, attended positions) of a token tree: the common prefix once, then each branch."""
-    shared = 0
-    while shared < min(map(len, sequences)) - 1 and len({sequence[shared] for sequence in sequences}) == 1:
-        shared += 1
+    shared = shared_tokens(sequences)
     tokens = shared + sum(len(sequence) - shared for sequence in sequences)
     attended = shared * (shared + 1) // 2 + sum(len(s) * (len(s) + 1) // 2 - shared * (shared + 1) // 2 for s in sequences)
     return tokens, attended
@@ -100,6 +106,7 @@ def main(settings):
     }
     groups = make_groups(pairs, batch // 4 * steps, 4)
     score_groups = make_groups(pairs, sizes["score_groups"], sizes["score_responses"])
+    long_prompts = choose_pairs(settings["pairs"], tokenizer, sizes["score_groups"], sizes["max_length"], sizes["long_prompt"])
     return {
         "policy": policy,
         "reward_model": str(folder / "rm"),
@@ -107,6 +114,7 @@ def main(settings):
         "work": {name: step_work(tokenizer, rows, size) for name, (rows, size) in files.items()},
         "groups": write_rows(folder / "groups.jsonl", groups),
         "score_groups": write_rows(folder / "score_groups.jsonl", score_groups),
+        "long_prompt_groups": write_rows(folder / "long_prompt_groups.jsonl", make_groups(long_prompts, sizes["score_groups"], sizes["score_responses"])),
         "prompts": write_rows(folder / "prompts.jsonl", [{"prompt": pair["prompt"]} for pair in pairs[: sizes["sample_prompts"]]]),
         **arithmetic(model),
     }
