@@ -33,6 +33,7 @@ def parse_arguments():
     parser.add_argument("--repeats", type=int, metavar="N", help="alternations (default 5; with --short 1)")
     parser.add_argument("--minutes", type=float, metavar="M", help="of the memory's run (default 30; with --short a few seconds)")
     parser.add_argument("--pairs", type=Path, default=ROOT / "data/starter/train.jsonl", metavar="FILE", help="preference pairs, JSON lines, .gz accepted")
+    parser.add_argument("--min-prompt", type=int, default=0, metavar="N", help="tokens that a prompt has at least (default 0)")
     parser.add_argument("--model", type=Path, default=CACHE / "smollm2/SmolLM2-135M-Instruct", metavar="DIR",
                         help="the language model under the reward head (default SmolLM2-135M-Instruct)")
     parser.add_argument("--metarm", type=Path, default=ROOT / "build/metarm", metavar="PROGRAM", help="the program to measure")
@@ -49,7 +50,7 @@ def say(text):
 
 
 def make_workbench(options, folder):
-    sizes = cells.SHORT if options.short else cells.FULL
+    sizes = (cells.SHORT if options.short else cells.FULL) | {"min_prompt": options.min_prompt}
     threads = 1 if options.short else hardware.cores()
     workbench = Workbench(str(options.metarm.resolve()), threads, sizes, Path(folder), None if options.short else options.model.resolve(), None)
     if hardware.LOAD_BEFORE > 0.25 * threads and not options.short:
@@ -66,7 +67,7 @@ def flat(rewards):
 def check_equal(workbench, both, groups):
     """Every text by each server, eight clients at once, which also warms them up."""
     results = {server.name: {"rewards": flat(servers.ask(workbench, server, groups, 8)["rewards"])} for server in both}
-    return checks.check_rewards(METARM, [PLAIN], results), dict(zip([text for texts in groups for text in texts], results[METARM]["rewards"]))
+    return checks.check_rewards("rewards", METARM, [PLAIN], results), dict(zip([text for texts in groups for text in texts], results[METARM]["rewards"]))
 
 
 def choose_batch(workbench, groups):

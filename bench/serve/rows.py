@@ -22,7 +22,7 @@ def whole_text(tokenizer, prompt, response):
 def main(settings):
     folder, sizes = Path(settings["keep"]), settings["sizes"]
     _, tokenizer = make_reward_model(settings["model"] or make_tiny_policy(folder / "policy"), folder / "rm")
-    pairs = choose_pairs(settings["pairs"], tokenizer, sizes["prompts"], sizes["max_length"])
+    pairs = choose_pairs(settings["pairs"], tokenizer, sizes["prompts"], sizes["max_length"], sizes["min_prompt"])
     groups = make_groups(pairs, sizes["prompts"], sizes["responses"])
     texts = [{"texts": [whole_text(tokenizer, group["prompt"], response) for response in group["responses"]]} for group in groups]
     whole = [{side: whole_text(tokenizer, pair["prompt"], pair[side]) for side in ("chosen", "rejected")} for pair in pairs]
