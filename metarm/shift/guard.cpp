@@ -111,7 +111,10 @@ void judge_accuracy(const AccuracyChange& change, const char* what, const GuardL
 
 void judge_discrimination(GuardDecision& decision, const GuardLimits& limits, Verdict& verdict) {
   const DiscriminationChange& change = decision.discrimination;
-  if (change.groups == 0) return;
+  if (change.groups < 2) {
+    verdict.add(true, fmt::format("discrimination was not judged: expected at least 2 held-out groups, got {}", change.groups));
+    return;
+  }
   verdict.add(
       change.upper >= 0,
       fmt::format("mean reward difference in {} held-out groups {:.4f} deviations, {:.4f} before; with {:g} % confidence changed by no "

@@ -73,8 +73,8 @@ struct GuardDecision {
 
 // Admitted where every reward is a finite number; the candidate's deviation on the pairs is within `max_rescale` of the served model's
 // before its map; accuracy has not fallen by more than the margin, with confidence, neither since the served version nor since the first,
-// so that it does not wear away over many; and discrimination has not fallen significantly. Rewards that are not
-// finite, or all alike, end the checks. Input error for no pairs; internal error for rows that do not match, or groups of one.
+// so that it does not wear away over many; and discrimination, where there are at least two groups, has not fallen significantly. Rewards
+// that are not finite, or all alike, end the checks. Input error for no pairs; internal error for rows that do not match, or groups of one.
 GuardDecision decide_admission(const GuardMeasures& measures, const GuardLimits& limits);
 
 }  // namespace metarm

@@ -147,6 +147,15 @@ TEST(Guard, RejectsLostDiscrimination) {
   EXPECT_EQ(objection(noisy), "");
 }
 
+TEST(Guard, SaysWhereTooFewGroupsTellNothing) {
+  Case one = sound();
+  one.measures.served_groups = {{0, 1}};
+  one.measures.candidate_groups = {{0, 0.5F}};
+  const GuardDecision decision = decide_admission(one.measures, GuardLimits{});
+  EXPECT_TRUE(decision.admitted);
+  EXPECT_EQ(decision.reasons.back(), "discrimination was not judged: expected at least 2 held-out groups, got 1");
+}
+
 TEST(Guard, RejectsRewardsThatAreNoneOrOffScale) {
   Case infinite = sound();
   infinite.measures.candidate_groups[3][1] = std::numeric_limits<float>::infinity();
