@@ -40,6 +40,13 @@ struct EnumNames<MetaOrder> {
   static constexpr std::pair<MetaOrder, const char*> values[] = {{MetaOrder::first, "first"}, {MetaOrder::second, "second"}};
 };
 
+enum class MetaAdaptTarget { meta_lr, interval, both };
+template <>
+struct EnumNames<MetaAdaptTarget> {
+  static constexpr std::pair<MetaAdaptTarget, const char*> values[] = {
+      {MetaAdaptTarget::meta_lr, "meta-lr"}, {MetaAdaptTarget::interval, "interval"}, {MetaAdaptTarget::both, "both"}};
+};
+
 enum class BalanceBy { none, subset, policy, round, clusters };
 template <>
 struct EnumNames<BalanceBy> {
@@ -66,6 +73,8 @@ struct AlignOptions {
   double max_overlap = 0;
   double meta_adapt = 0;
   double meta_backoff = 1;
+  MetaAdaptTarget meta_adapt_target = MetaAdaptTarget::meta_lr;
+  std::int64_t max_meta_interval = 10;
   double joint_weight = 0.1;
   std::string policy, reference_policy;
   double importance_temperature = 0.01;
@@ -132,6 +141,13 @@ struct AlignOptions {
                               .min = 0.01,
                               .max = 1,
                               .needs = "eval-steps"});
+    visit(
+        self.meta_adapt_target,
+        {.name = "meta-adapt-target",
+         .help = "What --meta-adapt and --meta-backoff move. meta-lr: how far the meta step goes; interval: every how many of its turns a "
+                 "mode takes one, from 1, divided by what multiplies the meta learning rate; both."});
+    visit(self.max_meta_interval,
+          {.name = "max-meta-interval", .help = "The interval at most: one meta step in so many turns.", .min = 2, .max = 1000});
     visit(self.joint_weight, {.name = "joint-weight", .help = "Weight of J for --method joint. [lambda]", .min = 0});
     visit(self.policy, {.name = "policy",
                         .help = "Causal language model that the reward model is to judge now, for --method importance. [OCRM pi]",

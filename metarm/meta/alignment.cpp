@@ -1,12 +1,11 @@
 #include "metarm/meta/alignment.h"
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <initializer_list>
 #include <iterator>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -16,6 +15,7 @@
 #include "metarm/meta/group_order.h"
 #include "metarm/meta/importance.h"
 #include "metarm/meta/meta_direction.h"
+#include "metarm/meta/meta_pace.h"
 #include "metarm/meta/shifted_groups.h"
 #include "metarm/train/best_evaluation.h"
 #include "metarm/train/data_order.h"
@@ -52,16 +52,14 @@ class Alignment {
         direction_(options.meta_scale, setup.trainable->master(), share_),
         pair_order_(static_cast<std::int64_t>(pairs_.pairs.size()), seed(), "pairs", options.training.shuffle),
         group_order_(data.shifted.modes, data.shifted.weights, options.meta_adapt > 0, seed(), options.training.shuffle),
-        meta_lr_(std::max<std::size_t>(group_order_.mode_names().size(), 1), options.meta_lr) {}
+        pace_(options, std::max<std::size_t>(group_order_.mode_names().size(), 1)) {}
 
   Objective objective() {
     Objective made = make_pair_objective("aligning", setup_, pairs_, pair_order_.steps_per_epoch(options_.training.batch_size),
                                          options_.scoring.tokens_per_batch);
     made.add_gradient = [this](std::int64_t step, std::int64_t, at::Tensor& gradient) { return add_gradient(step, gradient); };
     if (options_.method == Method::meta) made.state.tensors = direction_.state();
-    if (moves_meta_lr())
-      for (std::size_t mode = 0; mode < meta_lr_.size(); ++mode)
-        made.state.numbers.emplace_back(fmt::format("meta_lr_{}", mode), &meta_lr_[mode]);
+    made.state.numbers = pace_.numbers();
     if (options_.meta_backoff < 1) {
       std::ranges::copy(best_evaluation_.numbers("meta_backoff"), std::back_inserter(made.state.numbers));
       made.evaluate = [this, evaluate = made.evaluate] { return back_off(evaluate()); };
@@ -75,26 +73,30 @@ class Alignment {
 
   Json add_gradient(std::int64_t step, at::Tensor& gradient) {
     const std::vector<std::int64_t> pairs = pair_order_.batch(step, options_.training.batch_size);
-    const std::vector<std::int64_t> groups =
-        group_order_.batch(step, std::min(options_.meta_batch_size, static_cast<std::int64_t>(groups_.size())));
-    Json figures = options_.method == Method::meta ? add_meta(step, pairs, groups, gradient) : add_plain(step, pairs, groups, gradient);
+    const MetaPace::Turn turn = pace_.turn(step);
+    const std::vector<std::int64_t> groups = groups_of(turn);
+    const bool is_meta_step = options_.method == Method::meta && turn.is_due;
+    Json figures = is_meta_step ? add_meta(step, turn, pairs, groups, gradient) : add_plain(step, pairs, groups, gradient);
+    figures.update(pace_.figures(turn));
+    pace_.end(turn, figures.value("meta_cosine", std::numeric_limits<double>::quiet_NaN()));
     if (!groups.empty()) figures["groups"] = groups.size();
     figures["tokens"] = figures["tokens"].get<std::int64_t>() + difference_.token_count(groups);
     if (options_.method == Method::importance) figures.update(importance_.figures(pairs));
     return figures;
   }
 
-  bool moves_meta_lr() const { return options_.meta_adapt > 0 || options_.meta_backoff < 1; }
-  double bounded(double meta_lr) const { return std::clamp(meta_lr, options_.meta_lr / 10, options_.meta_lr * 10); }
+  std::vector<std::int64_t> groups_of(const MetaPace::Turn& turn) {
+    if (!turn.is_due) return {};
+    return group_order_.batch(turn.order_step, std::min(options_.meta_batch_size, static_cast<std::int64_t>(groups_.size())));
+  }
 
   HeldOutFigures back_off(HeldOutFigures evaluation) {
     best_evaluation_.add(1, evaluation.figures["eval_loss"].get<double>());
-    if (best_evaluation_.since() > 0)
-      for (double& meta_lr : meta_lr_) meta_lr = bounded(meta_lr * options_.meta_backoff);
+    if (best_evaluation_.since() > 0) pace_.back_off();
     return evaluation;
   }
 
-  // All but meta: each gradient at θ.
+  // All but meta steps: each gradient at θ.
   Json add_plain(std::int64_t step, const std::vector<std::int64_t>& pairs, const std::vector<std::int64_t>& groups, at::Tensor& gradient) {
     setup_.trainable->load_compute();
     GradientSum sum(setup_.ranks, *setup_.trainable, gradient);
@@ -107,7 +109,8 @@ class Alignment {
     return figures;
   }
 
-  Json add_meta(std::int64_t step, const std::vector<std::int64_t>& pairs, const std::vector<std::int64_t>& groups, at::Tensor& gradient) {
+  Json add_meta(std::int64_t step, const MetaPace::Turn& turn, const std::vector<std::int64_t>& pairs,
+                const std::vector<std::int64_t>& groups, at::Tensor& gradient) {
     Trainable& trainable = *setup_.trainable;
     trainable.load_compute(Rounding::stochastic, rounding_seed(step));
     at::Tensor j_gradient = at::zeros_like(gradient);
@@ -115,9 +118,8 @@ class Alignment {
 
     // From here on each rank has its part of ∇J, of D(∇J) and of ∇L; only the meta step needs a whole vector.
     const at::Tensor v = share_.own(j_gradient), own_gradient = share_.own(gradient);
-    const MetaDirection::Direction direction = direction_.direction(v, step);
-    const std::size_t mode = options_.meta_adapt > 0 ? group_order_.mode_of_step(step) : 0;
-    const double meta_lr = meta_lr_[mode], scale = meta_lr * direction.factor;
+    const MetaDirection::Direction direction = direction_.direction(v, turn.meta_steps);
+    const double meta_lr = pace_.meta_lr(turn.mode), scale = meta_lr * direction.factor;
     const double kept = trainable.load_compute_shifted(share_.whole(direction.vector), scale, Rounding::stochastic, rounding_seed(step));
     GradientSum sum(setup_.ranks, trainable, gradient);
     Json figures = to_json(pairwise_.backward(setup_, pairs_.pairs, pairs, step, sum));
@@ -125,20 +127,14 @@ class Alignment {
     figures["j_after"] = difference_.value(groups);
     figures["kept_share"] = kept;
     figures["meta_step_ratio"] = scale * share_.length(direction.vector) / share_.length(share_.own(trainable.master().flat()));
-    const double agreement = cosine(share_, v, own_gradient);
-    figures["meta_cosine"] = agreement;
+    figures["meta_cosine"] = cosine(share_, v, own_gradient);
 
     if (options_.meta_order == MetaOrder::second) {
       trainable.load_compute(Rounding::stochastic, rounding_seed(step));
-      const at::Tensor vector = share_.whole(direction_.transposed_derivative(v, own_gradient, step));
+      const at::Tensor vector = share_.whole(direction_.transposed_derivative(v, own_gradient, turn.meta_steps));
       own_gradient.add_(difference_.hessian_product(groups, vector), meta_lr);
     }
     direction_.advance(v);
-    if (moves_meta_lr()) figures["meta_lr"] = meta_lr;
-    if (options_.meta_adapt > 0) {
-      figures["mode"] = mode;
-      if (std::isfinite(agreement)) meta_lr_[mode] = bounded(meta_lr * std::exp(-options_.meta_adapt * agreement));
-    }
     return figures;
   }
 
@@ -153,7 +149,7 @@ class Alignment {
   MetaDirection direction_;
   DataOrder pair_order_;
   GroupOrder group_order_;
-  std::vector<double> meta_lr_;  // η of each mode
+  MetaPace pace_;
   BestEvaluation best_evaluation_;
 };
 
@@ -162,10 +158,14 @@ void check_options(const AlignOptions& options, const Parsed& parsed) {
   const auto expect_method = [&](Method method, std::initializer_list<const char*> names) {
     expect_choice("align", parsed, "method", options.method, method, names);
   };
-  expect_method(Method::meta, {"meta-lr", "meta-scale", "meta-order", "meta-adapt", "meta-backoff"});
+  expect_method(Method::meta, {"meta-lr", "meta-scale", "meta-order", "meta-adapt", "meta-backoff", "meta-adapt-target"});
   expect_method(Method::joint, {"joint-weight"});
   expect_method(Method::importance, {"policy", "reference-policy", "importance-temperature"});
   expect_choice("align", parsed, "balance-by", options.balance_by, BalanceBy::clusters, {"clusters"});
+  if (options.meta_adapt == 0 && options.meta_backoff == 1 && parsed.given.contains("meta-adapt-target"))
+    fail_input("align: --meta-adapt-target: expected --meta-adapt or --meta-backoff with it, got neither; nothing moves so");
+  if (options.meta_adapt_target == MetaAdaptTarget::meta_lr && parsed.given.contains("max-meta-interval"))
+    fail_input("align: --max-meta-interval: expected --meta-adapt-target interval or both with it, got meta-lr; it has no effect so");
   if (options.balance_by == BalanceBy::round && options.recency_half_life > 0)
     fail_input(
         "align: --recency-half-life: expected it without --balance-by round, got both; equal parts for all rounds leave it without effect");

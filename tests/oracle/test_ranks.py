@@ -42,11 +42,12 @@ RUNS = {
     "align, absolute, AdamW": ([*ALIGN, "--meta-scale", "absolute", "--meta-lr", "0.005", "--lr", "1e-3"], 1e-3),
     "align, Adam's direction": ([*ALIGN, "--meta-scale", "adam", "--meta-lr", "1e-4", "--optimizer", "sgd", "--lr", "0.05"], 1e-4),
     "align, second order": ([*ALIGN, "--meta-order", "second", "--meta-lr", "0.05", "--optimizer", "sgd", "--lr", "0.05"], 1e-4),
+    "align, adapted intervals": ([*ALIGN, "--meta-adapt", "4", "--meta-adapt-target", "both", "--max-meta-interval", "3", "--meta-lr", "0.1", "--optimizer", "sgd", "--lr", "0.05"], 1e-4),
     "align, importance": (["align", "--method", "importance", "--policy", "lm", "--reference-policy", "other_lm", "--importance-temperature", "0.05", "--dtype", "float32", "--optimizer", "sgd",
                            "--lr", "0.05"], 1e-4),
     "align, joint": ([*ALIGN, "--method", "joint", "--optimizer", "sgd", "--lr", "0.05"], 1e-4),
 }
-FIGURES = ("loss", "accuracy", "margin", "gradient_norm", "j_before", "j_after", "meta_step_ratio", "meta_cosine", "importance", "importance_effective_share",
+FIGURES = ("loss", "accuracy", "margin", "gradient_norm", "j_before", "j_after", "meta_step_ratio", "meta_cosine", "meta_lr", "meta_interval", "importance", "importance_effective_share",
            "importance_max", "eval_loss", "eval_accuracy")
 COUNTS = ("step", "pairs", "tokens", "learning_rate", "epoch")
 

@@ -1,12 +1,14 @@
 """Which shifted responses an alignment takes, and how its meta learning rate follows the gradients, read from its metrics and compared with plain PyTorch."""
 
+import copy
 import math
 
 import pytest
 import torch
 from families import save_checkpoint
 from programs import read_rows, run_metarm, write_rows
-from reference import MetaStep, Reference, group_ids, pair_ids
+from reference import MetaStep, Reference, assert_same_steps, group_ids, pair_ids
+from safetensors.torch import load_file
 
 PAIRS = [{"prompt": "The inn at", "chosen": " the river is there.", "rejected": " nine"}, {"prompt": "Ah", "chosen": " then", "rejected": " then there is another thing."}]
 GROUPS = [
@@ -70,6 +72,12 @@ def test_recent_rounds_are_drawn_more_often(folder, checkpoint):
     assert taken.count(2) > taken.count(1)
 
 
+def cosine_of(reference, groups, of_l):
+    of_j = reference.gradient(reference.difference_loss(reference.weights, groups))
+    flat_j, flat_l = (torch.cat([g.flatten() for g in gradient.values()]) for gradient in (of_j, of_l))
+    return torch.nn.functional.cosine_similarity(flat_j, flat_l, dim=0).item()
+
+
 def test_the_meta_learning_rate_follows_the_gradients(folder, checkpoint):
     """η of a mode is multiplied by exp(-κ cos(∇J, ∇L)) after each of its steps; the cosine is that of the reference at the η before."""
     _, reference, tokenizer, _, _ = checkpoint
@@ -80,13 +88,61 @@ def test_the_meta_learning_rate_follows_the_gradients(folder, checkpoint):
     for row, (mode, group) in zip(metrics, steps, strict=True):
         assert row["mode"] == mode and row["meta_lr"] == pytest.approx(rates[mode], rel=1e-3)
         groups = group_ids(tokenizer, [GROUPS[group]])
-        of_j = reference.gradient(reference.difference_loss(reference.weights, groups))
-        of_l = MetaStep(reference, rates[mode], "absolute", "first").gradient(ids, groups)
-        flat_j, flat_l = (torch.cat([g.flatten() for g in gradient.values()]) for gradient in (of_j, of_l))
-        cosine = torch.nn.functional.cosine_similarity(flat_j, flat_l, dim=0).item()
+        cosine = cosine_of(reference, groups, MetaStep(reference, rates[mode], "absolute", "first").gradient(ids, groups))
         assert row["meta_cosine"] == pytest.approx(cosine, abs=1e-4) and abs(cosine) > 1e-3
         rates[mode] = min(max(rates[mode] * math.exp(-kappa * cosine), 0.005), 0.5)
     assert len({row["meta_lr"] for row in metrics}) > 2
+
+
+@pytest.mark.parametrize("target", ["interval", "both"])
+def test_the_meta_step_is_taken_as_often_as_the_gradients_say(target, folder, checkpoint):
+    """A mode's interval is multiplied by exp(κ cos(∇J, ∇L)) after each of its meta steps; the other turns are ordinary steps, and no group is left out."""
+    reference, ids = copy.copy(checkpoint[1]), pair_ids(checkpoint[2], PAIRS)
+    before = {name: weight.detach().clone() for name, weight in reference.weights.items()}
+    kappa, most, lr = 8.0, 3, 0.05
+    metrics = align(folder, max_steps=16, balance_by="subset", meta_adapt=kappa, meta_adapt_target=target, max_meta_interval=most, meta_scale="absolute", optimizer="sgd",
+                    lr_schedule="constant", max_grad_norm=0, lr=lr)
+    rate, interval, wait, taken = [0.05, 0.05], [1.0, 1.0], [0.0, 0.0], [[], []]
+    for step, row in enumerate(metrics):
+        mode = step % 2
+        assert row["mode"] == mode and row["meta_interval"] == pytest.approx(interval[mode], rel=1e-3)
+        is_due = wait[mode] <= 0
+        assert [name in row for name in ("j_before", "j_after", "meta_cosine", "groups", "meta_lr")] == [is_due] * 4 + [is_due and target == "both"]
+        if is_due:
+            group = [[0, 1], [2]][mode][len(taken[mode]) % (2 - mode)]
+            taken[mode].append(group)
+            groups = group_ids(checkpoint[2], [GROUPS[group]])
+            gradient = MetaStep(reference, rate[mode], "absolute", "first").gradient(ids, groups)
+            cosine = cosine_of(reference, groups, gradient)
+            assert row["meta_cosine"] == pytest.approx(cosine, abs=1e-3)
+            interval[mode] = min(max(interval[mode] * math.exp(kappa * cosine), 1), most)
+            if target == "both":
+                assert row["meta_lr"] == pytest.approx(rate[mode], rel=1e-3)
+                rate[mode] = min(max(rate[mode] * math.exp(-kappa * cosine), 0.005), 0.5)
+            wait[mode] += interval[mode]
+        else:
+            gradient = reference.gradient(reference.pairwise_loss(reference.weights, ids))
+        wait[mode] -= 1
+        reference.sgd_step(gradient, lr)
+    assert_same_steps(load_file(folder / "out" / "model.safetensors"), reference, before, 1e-3)
+    assert 2 < len(taken[0] + taken[1]) < len(metrics) - 2, "hardly a turn without a meta step, or with one"
+
+
+def test_the_meta_step_is_taken_less_often_where_held_out_pairs_suffer(folder):
+    """All groups are one mode without --meta-adapt; an interval doubles after each evaluation that is not below the lowest before it."""
+    write_rows(folder / "held_out.jsonl", [{"prompt": row["prompt"], "chosen": row["rejected"], "rejected": row["chosen"]} for row in PAIRS])
+    metrics = align(folder, max_steps=24, lr=0.002, eval_pairs=folder / "held_out.jsonl", eval_steps=1, meta_backoff=0.5, meta_adapt_target="interval", max_meta_interval=5)
+    interval, wait, lowest, taken = 1, 0, math.inf, 0
+    for row in metrics:
+        if "eval_loss" not in row:
+            assert row["meta_interval"] == pytest.approx(interval) and ("j_before" in row) == (wait <= 0) and "meta_lr" not in row and "mode" not in row
+            taken += wait <= 0
+            wait += (interval if wait <= 0 else 0) - 1
+        elif row["eval_loss"] < lowest:
+            lowest = row["eval_loss"]
+        else:
+            interval = min(interval * 2, 5)
+    assert interval == 5 and 4 < taken < 12, "the labels are turned round: the loss grows"
 
 
 def hidden_state(reference, ids):
