@@ -13,6 +13,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
+#include "metarm/base/refused_resumption.h"
 #include "metarm/cli/command.h"
 #include "metarm/cli/interrupts.h"
 #include "metarm/cli/launch.h"
@@ -79,15 +80,17 @@ struct Process {
 };
 
 // One line, whatever the number of ranks that fail; the one that speaks ends all.
-int report(const Process& process, ErrorKind kind, std::string message) {
+int report(const Process& process, const Error& error) {
+  const int code = exit_code(error);
   if (!process.speaks()) {
     std::this_thread::sleep_for(std::chrono::seconds(10));
-    return exit_code(kind);
+    return code;
   }
+  std::string message = error.what();
   std::ranges::replace(message, '\n', ' ');
-  fmt::print(stderr, "metarm: {}{}\n", kind == ErrorKind::internal ? "internal error: " : "", message);
-  process.ranks->end_all(exit_code(kind));
-  return exit_code(kind);
+  fmt::print(stderr, "metarm: {}{}\n", error.kind() == ErrorKind::internal ? "internal error: " : "", message);
+  process.ranks->end_all(code);
+  return code;
 }
 
 int guarded(const std::vector<std::string>& arguments, Process& process) {
@@ -97,11 +100,11 @@ int guarded(const std::vector<std::string>& arguments, Process& process) {
       return dispatch(arguments, *process.ranks);
     });
   } catch (const Error& error) {
-    return report(process, error.kind(), error.what());
+    return report(process, error);
   } catch (const std::filesystem::filesystem_error& error) {
-    return report(process, ErrorKind::io, error.what());
+    return report(process, Error(ErrorKind::io, error.what()));
   } catch (const std::exception& error) {
-    return report(process, ErrorKind::internal, error.what());
+    return report(process, Error(ErrorKind::internal, error.what()));
   }
 }
 

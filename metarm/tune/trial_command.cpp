@@ -13,6 +13,7 @@
 #include "metarm/base/child_process.h"
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
+#include "metarm/base/refused_resumption.h"
 
 namespace metarm {
 
@@ -56,11 +57,6 @@ std::string where_of(const ConfigFile& file, const std::string& key) {
 bool is_training(const std::vector<Field>& fields) {
   return std::ranges::all_of(std::vector<std::string>{"output", "resume", "max_steps", "save_steps", "lr_schedule", "warmup_ratio"},
                              [&](const std::string& key) { return find_field(fields, key) != nullptr; });
-}
-
-// What train/run_directory says to a --resume with other options or rows: no fault of the trial's.
-bool is_refused_resumption(int exit_code, const std::string& words) {
-  return exit_code == 2 && (words.find("resume") != words.npos || words.find("which began the run") != words.npos);
 }
 
 // The last line that is not empty, for people.
@@ -228,7 +224,8 @@ std::optional<TrialOutcome> TrialCommand::run(const Trial& trial, std::int64_t s
   if (finished.killed) return std::nullopt;
   if (finished.exit_code != 0) {
     const std::string words = last_line(log);
-    if (!options_.command.empty() && is_refused_resumption(finished.exit_code, words)) fail_input("trial {}: {}", trial.number, words);
+    if (!options_.command.empty() && finished.exit_code == kRefusedResumptionExitCode)  // no fault of the trial's
+      fail_input("trial {}: {}", trial.number, words);
     return TrialOutcome{std::nullopt, reason(finished.exit_code, words)};
   }
   return read_figure(trial, steps, finished.standard_out);

@@ -22,6 +22,8 @@ COMMANDS = {
     "align, Adam's direction": ["align", "--responses", "groups.jsonl", "--dtype", "float32", "--meta-scale", "adam", "--meta-lr", "1e-4", "--meta-batch-size", "2"],
     "align, importance": ["align", "--method", "importance", "--policy", "lm", "--reference-policy", "start", "--importance-temperature", "0.05", "--dtype", "bfloat16"],
     "align, adapted meta learning rates": ["align", "--responses", "groups.jsonl", "--dtype", "float32", "--meta-adapt", "8", "--meta-batch-size", "2"],
+    "align, adapted intervals": ["align", "--responses", "groups.jsonl", "--dtype", "float32", "--lr", "0.01", "--meta-adapt", "4", "--meta-adapt-target", "both", "--max-meta-interval", "5",
+                                 "--meta-batch-size", "2", "--eval-pairs", "held_out.jsonl", "--eval-steps", "2", "--meta-backoff", "0.9", "--meta-scale", "adam", "--meta-lr", "1e-3"],
     "train, regularized": ["train", "--dtype", "bfloat16", "--lr", "0.01", "--l2-sp", "2", "--freeze-layers", "1", "--layer-lr-decay", "0.5", "--lm-loss-weight", "0.1"],
     "train, batch normalization": ["train", "--dtype", "float32", "--lr", "0.01", "--head-training", "batch-norm"],
     "train, bottleneck, LoRA": ["train", "--dtype", "bfloat16", "--lr", "0.01", "--head-training", "bottleneck", "--lora-rank", "2"],
@@ -92,7 +94,7 @@ def test_killed_runs_end_the_same(what, tmp_path):
     run_metarm(*command, "--output", "killed", "--resume", cwd=tmp_path)
     assert weights(killed) == weights(tmp_path / "whole")
     assert len(weights(killed)) == (2 if "critic" in what else 1)
-    rows, whole = ([[row.get(name) for name in ("step", "loss", "eval_loss", "meta_lr")] for row in read_rows(run / "metrics.jsonl")] for run in (killed, tmp_path / "whole"))
+    rows, whole = ([[row.get(name) for name in ("step", "loss", "eval_loss", "meta_lr", "meta_interval")] for row in read_rows(run / "metrics.jsonl")] for run in (killed, tmp_path / "whole"))
     assert rows == whole
     steps = [row[0] for row in rows if row[1] is not None]
     assert steps == list(range(1, len(steps) + 1)) and (len(steps) == 40 or "early" in what), "metrics of killed runs are doubled or lost"
@@ -184,6 +186,6 @@ def test_a_run_goes_on_with_the_schedule_of_its_first_steps_alone(more, tmp_path
     schedule = [word for name in ("--lr-schedule", "--warmup-ratio") for word in (name, options.get(name, {"--lr-schedule": "constant", "--warmup-ratio": "0"}[name]))]
     run_metarm("train", *arguments, *schedule, "--max-steps", "5", cwd=tmp_path)
     result = run_metarm("train", *arguments, *schedule, "--max-steps", options["--max-steps"], "--resume", cwd=tmp_path, check=False)
-    assert result.returncode == 2 and "max_steps: expected 5, with which the run began" in result.stderr
+    assert result.returncode == 4 and "max_steps: expected 5, with which the run began" in result.stderr
     assert "with more steps where the learning rate is constant without warm-up" in result.stderr
     assert (tmp_path / "run/config.json").exists()

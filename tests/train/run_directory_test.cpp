@@ -6,6 +6,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/json_lines.h"
+#include "metarm/base/refused_resumption.h"
 #include "tests/support/temporary_folder.h"
 
 namespace metarm {
@@ -71,7 +72,8 @@ TEST(RunDirectory, ResumingWithOtherOptionsNamesThem) {
   try {
     RunDirectory(folder / "run", "train", list_fields(RunOptions{.lr = 0.25, .resume = true}), true);
     FAIL();
-  } catch (const Error& error) {
+  } catch (const RefusedResumption& error) {
+    EXPECT_EQ(exit_code(error), 4);
     EXPECT_NE(std::string(error.what()).find("lr"), std::string::npos) << error.what();
   }
 }
@@ -83,7 +85,7 @@ TEST(RunDirectory, ResumingIsOfTheSameCommand) {
   try {
     RunDirectory(folder / "run", "align", list_fields(RunOptions{.resume = true}), true);
     FAIL();
-  } catch (const Error& error) {
+  } catch (const RefusedResumption& error) {
     EXPECT_NE(std::string(error.what()).find("expected to go on with train, which began the run, got align"), std::string::npos)
         << error.what();
   }
@@ -124,7 +126,7 @@ TEST(RunDirectory, ResumingIsOnTheSameData) {
   const auto message = [&](const Json& now) -> std::string {
     try {
       RunDirectory(folder / "run", "train", list_fields(RunOptions{.resume = true}), true).expect_data({{"pairs", now}});
-    } catch (const Error& error) {
+    } catch (const RefusedResumption& error) {
       return error.what();
     }
     return "none";

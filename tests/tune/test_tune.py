@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -298,6 +299,23 @@ def test_other_rows_are_no_failure_of_a_trial(tmp_path):
     assert (tmp_path / "out/journal.jsonl").read_text() == journal
     (tmp_path / "pairs.jsonl").write_text("".join(rows))
     tune(tmp_path)
+
+
+REFUSAL = "data.json: expected to go on with train, which began the run; --resume goes on with the same rows"
+
+
+@pytest.mark.parametrize("code, words, said", [
+    (4, "any words", "trial [1-4]: any words"),
+    (2, REFUSAL, f"expected a trial that does not fail, got 4 that do; the first: exit code 2: {REFUSAL}"),
+])
+def test_a_refused_resumption_is_known_by_its_exit_code(code, words, said, tmp_path):
+    write_training(tmp_path)
+    launcher = tmp_path / "launcher"
+    launcher.write_text(f"#!/bin/sh\necho 'metarm: {words}' >&2\nexit {code}\n")
+    launcher.chmod(0o755)
+    result = tune(tmp_path, "--launcher", launcher, check=False)
+    assert result.returncode == 2 and re.search(said, result.stderr)
+    assert (tmp_path / "out/journal.jsonl").exists() == (code != 4), "a refusal is no failure of a trial, to be kept"
 
 
 def test_a_training_that_diverges_is_the_worst(tmp_path):
