@@ -3,11 +3,34 @@
 #include <fmt/format.h>
 
 #include "metarm/cli/command.h"
+#include "metarm/eval/reward_differences.h"
 #include "metarm/eval/statistics.h"
+#include "metarm/model/common_options.h"
+#include "metarm/model/open.h"
 
 namespace metarm {
 
 namespace {
+
+// With how --rm scores.
+struct AugmentCommandOptions {
+  AugmentOptions augment;
+  ScoringOptions scoring;
+  CommonOptions common;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    AugmentOptions::fields(self.augment, visit);
+    ScoringOptions::fields(self.scoring, visit);
+    CommonOptions::fields(self.common, visit);
+  }
+};
+
+void check_scoring(const AugmentOptions& options, const Parsed& parsed) {
+  for (const char* name : {"max-length", "tokens-per-batch", "chat-template", "pooling", "device", "dtype", "threads"})
+    if (options.synthetic.rm.empty() && parsed.given.contains(name))
+      fail_input("augment: --{}: expected --rm with it, got it alone; nothing is scored so", name);
+}
 
 std::string list_counts(const std::map<std::string, std::int64_t>& counts) {
   std::string text;
@@ -47,9 +70,18 @@ Json with_interval(Json accuracy, const LabelCount& count) {
   return accuracy;
 }
 
-void run_augment(const AugmentOptions& options, const Parsed& parsed, Log& log) {
-  const AugmentSummary summary = augment(options, parsed, log);
-  if (!options.common.json) return print_text(options, summary, log);
+void run_augment(const AugmentCommandOptions& given, const Parsed& parsed, Log& log) {
+  AugmentOptions options = given.augment;
+  options.seed = given.common.seed;
+  options.sources.skip_bad_rows = given.scoring.skip_bad_rows;
+  check_scoring(options, parsed);
+  const auto by_rm = [&](std::span<const Pair* const> pairs) {
+    const OpenRewardModel opened = open_reward_model(options.synthetic.rm, given.scoring, given.common, log);
+    Encoder encoder = opened.encoder();
+    return reward_differences(*make_single_rank(), opened.scorer, encoder, pairs, given.scoring.tokens_per_batch, log);
+  };
+  const AugmentSummary summary = augment(options, parsed, by_rm, log);
+  if (!given.common.json) return print_text(options, summary, log);
   Json json = to_json(summary);
   json["candidates"] = with_interval(json["candidates"], summary.candidates.all);
   json["kept"] = with_interval(json["kept"], summary.kept.all);
@@ -60,7 +92,7 @@ void run_augment(const AugmentOptions& options, const Parsed& parsed, Log& log) 
 }  // namespace
 
 Command augment_command() {
-  return make_command<AugmentOptions, run_augment>("augment", "pairs from pairs, scored response groups and judgements");
+  return make_command<AugmentCommandOptions, run_augment>("augment", "pairs from pairs, scored response groups and judgements");
 }
 
 }  // namespace metarm

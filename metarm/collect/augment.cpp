@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <utility>
 
 #include "metarm/base/error.h"
@@ -46,15 +47,17 @@ void check_options(const AugmentOptions& options, const Parsed& parsed) {
   const SyntheticOptions& synthetic = options.synthetic;
   const double shares = synthetic.cross_chosen_share + synthetic.cross_rejected_share + synthetic.cross_neutral_share +
                         synthetic.truncate_share + synthetic.repeat_share + synthetic.shuffle_share + synthetic.swap_share;
-  if (shares == 0 && parsed.given.contains("synthetic-weight"))
-    fail_input("augment: --synthetic-weight: expected a share of synthetic pairs with it, got it alone; it has no effect so");
+  for (const char* name : {"synthetic-weight", "rm"})
+    if (shares == 0 && parsed.given.contains(name))
+      fail_input("augment: --{}: expected a share of synthetic pairs with it, got it alone; it has no effect so", name);
   if (options.balance_lengths == LengthBalance::none && parsed.given.contains("length-buckets"))
     fail_input("augment: --length-buckets: expected --balance-lengths with it, got it alone; it has no effect so");
 }
 
 class Augmentation {
  public:
-  Augmentation(const AugmentOptions& options, Log& log) : options_(options), log_(log), seed_(static_cast<std::uint64_t>(options.seed)) {}
+  Augmentation(const AugmentOptions& options, const RewardDifferences& reward_differences, Log& log)
+      : options_(options), reward_differences_(reward_differences), log_(log), seed_(static_cast<std::uint64_t>(options.seed)) {}
 
   AugmentSummary run() {
     fit_temperatures();
@@ -148,14 +151,24 @@ class Augmentation {
       if (!pair.tie) rows.push_back({pair.pair, pair.kind, {}, {}, false, {}});
     const SyntheticOptions& synthetic = options_.synthetic;
     const CrossPromptShares shares{synthetic.cross_chosen_share, synthetic.cross_rejected_share, synthetic.cross_neutral_share};
+    std::vector<CollectedPair> made;
     if (shares.any()) {
-      CrossPromptPairs made = make_cross_prompt_pairs(rows, shares, seed_);
-      leave_out("cross_same_prompt", made.same_prompt);
-      for (CollectedPair& pair : made.pairs) add_weighted(std::move(pair), synthetic.synthetic_weight);
+      CrossPromptPairs crossed = make_cross_prompt_pairs(rows, shares, seed_);
+      leave_out("cross_same_prompt", crossed.same_prompt);
+      made = std::move(crossed.pairs);
     }
-    CorruptedPairs made = make_corrupted_pairs(rows, synthetic, seed_);
-    for (const auto& [kind, count] : made.not_changed) leave_out(fmt::format("not_{}", kind), count);
-    for (CollectedPair& pair : made.pairs) add_weighted(std::move(pair), synthetic.synthetic_weight);
+    CorruptedPairs corrupted = make_corrupted_pairs(rows, synthetic, seed_);
+    for (const auto& [kind, count] : corrupted.not_changed) leave_out(fmt::format("not_{}", kind), count);
+    std::ranges::move(corrupted.pairs, std::back_inserter(made));
+    if (!synthetic.rm.empty()) made = still_to_learn(std::move(made));
+    for (CollectedPair& pair : made) add_weighted(std::move(pair), synthetic.synthetic_weight);
+  }
+
+  std::vector<CollectedPair> still_to_learn(std::vector<CollectedPair> pairs) {
+    GapFilter filtered = keep_wide_gaps(std::move(pairs), options_.synthetic.min_label_gap, reward_differences_);
+    for (const auto& [kind, count] : filtered.known) leave_out(fmt::format("known_{}", kind), count);
+    leave_out("pairs_not_scored", filtered.not_scored);
+    return std::move(filtered.pairs);
   }
 
   // Ties are balanced as they are: both orders are written.
@@ -206,6 +219,7 @@ class Augmentation {
   }
 
   const AugmentOptions& options_;
+  const RewardDifferences& reward_differences_;
   Log& log_;
   std::uint64_t seed_;
   std::vector<CollectedPair> pairs_;
@@ -214,9 +228,9 @@ class Augmentation {
 
 }  // namespace
 
-AugmentSummary augment(const AugmentOptions& options, const Parsed& parsed, Log& log) {
+AugmentSummary augment(const AugmentOptions& options, const Parsed& parsed, const RewardDifferences& reward_differences, Log& log) {
   check_options(options, parsed);
-  return Augmentation(options, log).run();
+  return Augmentation(options, reward_differences, log).run();
 }
 
 Json to_json(const AugmentSummary& summary) {

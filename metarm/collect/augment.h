@@ -11,6 +11,7 @@
 #include "metarm/base/log.h"
 #include "metarm/collect/augment_options.h"
 #include "metarm/collect/label_accuracy.h"
+#include "metarm/collect/label_gap.h"
 
 namespace metarm {
 
@@ -30,9 +31,10 @@ struct AugmentSummary {
   std::optional<LengthReport> length;
 };
 
-// Reads, makes, and writes the output whole or not at all. A function of the files, the options and the seed. Input errors: bad rows,
-// options that do not fit together, nothing to write.
-AugmentSummary augment(const AugmentOptions& options, const Parsed& parsed, Log& log);
+// Reads, makes, and writes the output whole or not at all. A function of the files, the options and the seed, and of --rm, with which
+// `reward_differences` is called once, with the synthetic pairs. Input errors: bad rows, options that do not fit together, nothing to
+// write.
+AugmentSummary augment(const AugmentOptions& options, const Parsed& parsed, const RewardDifferences& reward_differences, Log& log);
 
 Json to_json(const AugmentSummary& summary);
 

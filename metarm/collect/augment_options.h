@@ -1,4 +1,4 @@
-// What `metarm augment` is told.
+// What `metarm augment` is told, beyond how a reward model scores.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,6 @@
 
 #include "metarm/base/json_lines.h"
 #include "metarm/base/options.h"
-#include "metarm/base/output_options.h"
 #include "metarm/collect/length_balance.h"
 #include "metarm/collect/pseudo_labels.h"
 
@@ -23,7 +22,7 @@ struct SourceOptions {
   std::vector<std::string> pairs, groups, judgements;
   bool keep_pairs = true;
   bool judged_ties = false;
-  bool skip_bad_rows = false;
+  bool skip_bad_rows = false;  // of the command's options on sequences
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
@@ -35,7 +34,6 @@ struct SourceOptions {
     visit(self.judged_ties, {.name = "judged-ties",
                              .help = "Write a judge's ties too, in both orders with half the weight each; without, they are left out.",
                              .needs = "judgements"});
-    visit(self.skip_bad_rows, {.name = "skip-bad-rows", .help = "Count and report malformed rows instead of stopping at the first."});
   }
 
   BadRows bad_rows() const { return skip_bad_rows ? BadRows::skip : BadRows::stop; }
@@ -102,6 +100,8 @@ struct SyntheticOptions {
   double repeat_share = 0, repeat_strength = 0.5;
   double shuffle_share = 0, shuffle_strength = 1;
   double swap_share = 0, swap_strength = 1;
+  std::string rm;
+  double min_label_gap = 0.2;
   double synthetic_weight = 1;
 
   template <class Self, class Visitor>
@@ -127,6 +127,18 @@ struct SyntheticOptions {
     share(self.swap_share, "swap-share",
           "Share of the pairs whose chosen response, with names and numbers of other responses, becomes a rejected one.");
     strength(self.swap_strength, "swap-strength", "Share of its names and numbers that is replaced.", "swap-share");
+    visit(self.rm,
+          {.name = "rm",
+           .help = "Reward model, as metarm train makes it of the labelled pairs: of all these pairs, those whose label it is already "
+                   "sure of are left out (RRM)."});
+    visit(
+        self.min_label_gap,
+        {.name = "min-label-gap",
+         .help = "A pair stays if the reward model's probability that the chosen response is better is this far, at least, from 1, or from "
+                 "1/2 of a tie. [RRM: 0.2]",
+         .min = 0,
+         .max = 1,
+         .needs = "rm"});
     visit(self.synthetic_weight, {.name = "synthetic-weight", .help = "Weight of all these pairs.", .min = 0});
   }
 };
@@ -139,8 +151,7 @@ struct AugmentOptions {
   LengthBalance balance_lengths = LengthBalance::none;
   std::int64_t length_buckets = 10;
   RowOrder order = RowOrder::file;
-  std::int64_t seed = 0;
-  OutputOptions common;
+  std::int64_t seed = 0;  // of the command's common options
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
@@ -155,8 +166,6 @@ struct AugmentOptions {
     visit(self.order, {.name = "order",
                        .help = "file: labelled pairs, judged ones, pseudo-labels, synthetic ones; confidence: the surest first, for "
                                "metarm train --shuffle false. Pairs without confidence count as sure."});
-    visit(self.seed, {.name = "seed", .help = "Seed of every random choice; equal seeds repeat a run.", .min = 0});
-    OutputOptions::fields(self.common, visit);
   }
 };
 

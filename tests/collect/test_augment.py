@@ -6,7 +6,10 @@ import random
 from collections import Counter
 
 import pytest
+import torch
+from families import save_checkpoint
 from programs import read_rows, run_metarm, write_rows
+from reference import token_ids
 
 NAMES = ["Ada Lovelace", "Paris", "Rome", "Bob", "Lake Como", "Ivan"]
 
@@ -86,6 +89,62 @@ def test_shares_do_not_touch_each_other(pairs, tmp_path):
     alone, _ = augment(tmp_path, "--pairs", pairs, "--truncate-share", 0.3, "--keep-pairs", "false")
     more, _ = augment(tmp_path, "--pairs", pairs, "--truncate-share", 0.3, "--repeat-share", 0.5, "--keep-pairs", "false")
     assert alone == [row for row in more if kind(row) == "truncated"]
+
+
+@pytest.fixture(scope="module")
+def confident_model(tmp_path_factory):
+    """A checkpoint with large rewards, and transformers' reward of a text."""
+    folder = tmp_path_factory.mktemp("confident") / "rm"
+    model, tokenizer = save_checkpoint(folder, "llama", "reward")
+    with torch.no_grad():
+        model.score.weight *= 3
+    model.save_pretrained(folder)
+
+    def reward(prompt, response):
+        with torch.no_grad():
+            return model(torch.tensor([token_ids(tokenizer, prompt, response)])).logits[0, 0].item()
+
+    return folder, reward
+
+
+KINDS = {"cross-chosen", "cross-rejected", "cross-neutral", "truncated"}
+SYNTHETIC = ["--cross-chosen-share", 1, "--cross-rejected-share", 1, "--cross-neutral-share", 1, "--truncate-share", 1]
+
+
+def test_pairs_that_a_reward_model_is_sure_of_are_left_out(confident_model, tmp_path):
+    """RRM's filter: of the synthetic pairs those stay on which the reward model's probability is 0.2 or more from 1, or from 1/2 of a tie."""
+    folder, reward = confident_model
+    stream = random.Random(4)
+    words = lambda: "".join(f" {stream.choice('one two red blue soft old new fast'.split())}" for _ in range(stream.randint(2, 9)))
+    pairs = write_rows(tmp_path / "pairs.jsonl", [{"prompt": f"Question {i}?", "chosen": words() + ".", "rejected": words() + "!"} for i in range(12)])
+    candidates, _ = augment(tmp_path, "--pairs", pairs, *SYNTHETIC)
+    rows, summary = augment(tmp_path, "--pairs", pairs, *SYNTHETIC, "--rm", folder, name="kept.jsonl")
+    expected, known = [], Counter()
+    for row in candidates:
+        gap = abs(sigma(reward(row["prompt"], row["chosen"]) - reward(row["prompt"], row["rejected"])) - (0.5 if kind(row) == "cross-neutral" else 1))
+        assert abs(gap - 0.2) > 1e-4, "too near to the threshold to say"
+        if kind(row) == "labelled" or gap >= 0.2:
+            expected.append(row)
+        else:
+            known[kind(row)] += 0.5 if kind(row) == "cross-neutral" else 1  # a tie is two rows
+    assert rows == expected
+    assert set(known) == KINDS == {kind(row) for row in rows} - {"labelled"}, "nothing of a kind went, or all of it"
+    assert {name: count for name, count in summary["left_out"].items() if name.startswith("known_")} == {f"known_{name}": count for name, count in known.items()}
+    wider, _ = augment(tmp_path, "--pairs", pairs, *SYNTHETIC, "--rm", folder, "--min-label-gap", 0.4, "--keep-pairs", "false", name="wider.jsonl")
+    assert 0 < len(wider) < len(rows) - 12 and all(row in rows for row in wider)
+
+
+def test_pairs_that_cannot_be_scored_are_left_out(confident_model, tmp_path):
+    rows = [{"prompt": f"Question {i}?", "chosen": f" answer {i}", "rejected": f" other {i}"} for i in range(4)]
+    rows[2]["rejected"] = " x y z" * 20
+    pairs = write_rows(tmp_path / "pairs.jsonl", rows)
+    arguments = ["--pairs", pairs, "--cross-chosen-share", 1, "--rm", confident_model[0], "--min-label-gap", 0]
+    written, summary = augment(tmp_path, *arguments, "--max-length", 60)
+    assert summary["left_out"] == {"pairs_not_scored": 2}  # beside two other rows' chosen responses
+    assert summary["kinds"] == {"labelled": 4, "cross-chosen": 14}
+    assert not any(row["rejected"] == rows[2]["rejected"] for row in written if kind(row) != "labelled")
+    _, summary = augment(tmp_path, *arguments)
+    assert summary["left_out"] == {} and summary["kinds"]["cross-chosen"] == 16
 
 
 def split(text):
