@@ -43,14 +43,19 @@ Lora make_lora(const ModelSpec& spec, const LoraOptions& options) {
   if (options.layers > 0)
     std::erase_if(lora.modules, [&](const LoraModule& module) { return module.weight.layer < spec.layers - options.layers; });
   if (options.targets == std::vector<std::string>{"all-linear"}) return lora;
-  std::set<std::string> known;
-  for (const LoraModule& module : lora.modules) known.insert(short_name(module.name));
+  std::set<std::string> known, whole;
+  for (const LoraModule& module : lora.modules) known.insert(short_name(module.name)), whole.insert(module.name);
   for (const std::string& target : options.targets)
-    if (!known.contains(target)) fail_input("--lora-targets: expected all-linear or some of {}, got {}", fmt::join(known, ", "), target);
-  std::erase_if(lora.modules, [&](const LoraModule& module) {
-    return std::ranges::find(options.targets, short_name(module.name)) == options.targets.end();
-  });
+    if (!known.contains(target) && !whole.contains(target))
+      fail_input("--lora-targets: expected all-linear or some of {}, got {}", fmt::join(known, ", "), target);
+  const std::set<std::string> wanted(options.targets.begin(), options.targets.end());
+  std::erase_if(lora.modules,
+                [&](const LoraModule& module) { return !wanted.contains(short_name(module.name)) && !wanted.contains(module.name); });
   return lora;
+}
+
+bool same_modules(const Lora& a, const Lora& b) {
+  return std::ranges::equal(a.modules, b.modules, {}, &LoraModule::name, &LoraModule::name);
 }
 
 FlatTensors make_lora_tensors(const Lora& lora, const at::Tensor& initial_head, at::Device device, std::uint64_t seed) {

@@ -14,8 +14,9 @@ namespace metarm {
 struct LoraOptions {
   std::int64_t rank = 0;  // 0: no LoRA, all weights are trained
   double alpha = 16;
-  std::vector<std::string> targets = {"all-linear"};  // module names as the checkpoint has them (q_proj, v_proj, ...), or all-linear
-  std::int64_t layers = 0;                            // the last so many layers have adapters; 0: all
+  // Module names as the checkpoint has them, short (q_proj) or whole (model.layers.0.self_attn.q_proj), or all-linear.
+  std::vector<std::string> targets = {"all-linear"};
+  std::int64_t layers = 0;  // the last so many layers have adapters; 0: all
 };
 
 // A linear layer as the checkpoint names it, and its rows of a slot.
@@ -33,6 +34,7 @@ struct Lora {
 
 // Input error for a target that names no linear layer, listing those there are, and for more layers than the model has.
 Lora make_lora(const ModelSpec& spec, const LoraOptions& options);
+bool same_modules(const Lora& a, const Lora& b);
 
 // The trainable tensors, float32: lora_A [rank, in] uniform in ±1/sqrt(in) (seeded) and lora_B [out, rank] zero for each module, then a
 // reward model's head, which begins as `head` (undefined: a language model).
@@ -57,6 +59,19 @@ std::string adapter_base(const std::string& directory);
 // has one.
 LoadedRewardModel load_reward_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling,
                                       Log& log);
+// An adapter and its base apart, to go on with the adapter: what load_reward_adapter merges, with the adapter's pad token and head.
+struct AdapterApart {
+  LoadedRewardModel base;
+  Lora lora;                        // its options make it anew
+  std::vector<at::Tensor> tensors;  // float32, in the order of make_lora_tensors
+};
+AdapterApart load_adapter_apart(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling,
+                                Log& log);
+// The adapters of a reward model's adapter over a model of `spec`, without their numbers: whatever adapter_config.json says of modules, the
+// options make the same ones.
+Lora read_lora(const std::string& directory, const ModelSpec& spec);
+// Its reward head, float32. Input error where it has none.
+at::Tensor load_adapter_head(const std::string& directory);
 LoadedLanguageModel load_language_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, Log& log);
 // A reward model's adapter without merging, in the compute type over the base's own tensors: that base is one of `bases`, or is added to
 // them.

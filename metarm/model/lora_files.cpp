@@ -35,9 +35,16 @@ TensorName row_layout(const LoraModule& module, const std::string& name) {
   return layout;
 }
 
+std::set<std::string> short_names(const Lora& lora) {
+  std::set<std::string> names;
+  for (const LoraModule& module : lora.modules) names.insert(module.name.substr(module.name.rfind('.') + 1));
+  return names;
+}
+
 Json adapter_config(const char* task, const Lora& lora, const CheckpointConfig& base) {
-  std::set<std::string> targets;
-  for (const LoraModule& module : lora.modules) targets.insert(module.name.substr(module.name.rfind('.') + 1));
+  const bool all_linear = lora.options.targets == LoraOptions{}.targets;
+  const std::set<std::string> targets =
+      all_linear ? short_names(lora) : std::set<std::string>(lora.options.targets.begin(), lora.options.targets.end());
   Json json = {{"peft_type", "LORA"},
                {"task_type", task},
                {"base_model_name_or_path", fs::absolute(base.directory).lexically_normal().string()},
@@ -98,6 +105,22 @@ LoraOptions parse_adapter_config(const Json& json, const std::string& where) {
   return options;
 }
 
+// Targets and layers that make the same modules: names that they have in the last layers, where that is what they are, or each by its name.
+LoraOptions describe(const ModelSpec& spec, const Lora& lora) {
+  LoraOptions options = lora.options;
+  std::int64_t first = spec.layers;
+  for (const LoraModule& module : lora.modules) first = std::min(first, module.weight.layer);
+  options.layers = first > 0 && first < spec.layers ? spec.layers - first : 0;
+  if (same_modules(make_lora(spec, options), lora)) return options;
+  const std::set<std::string> names = short_names(lora);
+  options.targets = {names.begin(), names.end()};
+  if (same_modules(make_lora(spec, options), lora)) return options;
+  options.layers = 0;
+  options.targets.clear();
+  for (const LoraModule& module : lora.modules) options.targets.push_back(module.name);
+  return options;
+}
+
 // The modules for which the file has adapters, however target_modules describes them. `layers`: those that may have some; empty: all.
 Lora list_adapted(const ModelSpec& spec, const LoraOptions& options, const std::set<std::int64_t>& layers, const TensorFiles& files,
                   bool has_head) {
@@ -116,7 +139,12 @@ Lora list_adapted(const ModelSpec& spec, const LoraOptions& options, const std::
     if (!layers.empty() && !layers.contains(module.weight.layer))
       fail_input("{}: layers_to_transform: expected the layers of the adapters, got {} without {}, which has some",
                  files.where(module.name), fmt::join(layers, ", "), module.weight.layer);
+  lora.options = describe(spec, lora);
   return lora;
+}
+
+TensorFiles open_adapter(const std::string& directory) {
+  return TensorFiles::open_file((fs::path(directory) / "adapter_model.safetensors").string());
 }
 
 void check_shape(const TensorFiles& files, const std::string& name, const std::vector<std::int64_t>& expected) {
@@ -152,6 +180,14 @@ Json load_config(const std::string& path) {
   return json;
 }
 
+void check_has_head(const std::string& directory, const TensorFiles& files) {
+  if (!files.contains(kHead))
+    fail_input(
+        "{}: expected the adapter of a reward model, with a reward head, got one without; a language model's is to be merged into "
+        "its base first",
+        directory);
+}
+
 struct AdapterTensors {
   Lora lora;
   std::vector<at::Tensor> tensors;  // in the order of make_lora_tensors, float32
@@ -162,7 +198,8 @@ AdapterTensors load_adapter(const std::string& directory, const Json& json, cons
                             const at::Tensor& head, CheckpointConfig& config) {
   if (json.contains("metarm_chat_template")) config.json["metarm_chat_template"] = json["metarm_chat_template"];
   if (fs::exists(fs::path(directory) / "tokenizer.json")) config.tokenizer_directory = directory;
-  const TensorFiles files = TensorFiles::open_file((fs::path(directory) / "adapter_model.safetensors").string());
+  const TensorFiles files = open_adapter(directory);
+  if (head.defined()) check_has_head(directory, files);
   Lora lora = list_adapted(model.spec, options, parse_layers(json, config_path(directory)), files, head.defined());
   std::vector<at::Tensor> tensors = read_adapter(model, head, lora, files);
   return {std::move(lora), std::move(tensors)};
@@ -256,21 +293,15 @@ LoadedRewardModel load_base(const RewardAdapter& adapter, at::ScalarType dtype, 
                       [&] { return load_reward_model(adapter.base, dtype, device, MissingHead::zero, 0, adapter.pooling, log); });
 }
 
-// Puts the adapter over `loaded`, its base.
-void apply_adapter(const RewardAdapter& adapter, LoadedRewardModel& loaded, bool merge) {
+// The adapter for `loaded`, its base, which takes what else the adapter's folder says.
+AdapterTensors load_over(const RewardAdapter& adapter, LoadedRewardModel& loaded) {
   Model& model = loaded.reward_model.model;
-  const AdapterTensors adapters = load_adapter(adapter.directory, adapter.json, adapter.options, model, loaded.head, loaded.config);
-  if (merge) {
-    merge_lora(model, adapters.lora, adapters.tensors);
-  } else {
-    std::vector<at::Tensor> tensors;
-    for (const at::Tensor& tensor : adapters.tensors) tensors.push_back(tensor.to(model.weights.at(Slot::token_embedding).scalar_type()));
-    attach_lora(model, adapters.lora, tensors);
-  }
+  AdapterTensors adapters = load_adapter(adapter.directory, adapter.json, adapter.options, model, loaded.head, loaded.config);
   if (!adapter.pad.empty()) loaded.reward_model.pad_token_id = adapter.pad.front();
   loaded.head = adapters.tensors.back();
   model.weights.set(Slot::score_bias, 0, {});  // the adapter's head has none
   loaded.new_head = false;
+  return adapters;
 }
 
 }  // namespace
@@ -280,7 +311,8 @@ LoadedRewardModel load_reward_adapter(const std::string& directory, at::ScalarTy
   const at::NoGradGuard no_grad;
   const RewardAdapter adapter = read_reward_adapter(directory, pooling);
   LoadedRewardModel loaded = load_base(adapter, dtype, device, log);
-  apply_adapter(adapter, loaded, true);
+  const AdapterTensors adapters = load_over(adapter, loaded);
+  merge_lora(loaded.reward_model.model, adapters.lora, adapters.tensors);
   return loaded;
 }
 
@@ -293,8 +325,34 @@ LoadedRewardModel load_unmerged_adapter(const std::string& directory, at::Scalar
       std::ranges::find_if(bases, [&](const AdapterBase& other) { return other.directory == base && other.pooling == adapter.pooling; });
   if (found == bases.end()) found = bases.insert(found, AdapterBase{base, adapter.pooling, load_base(adapter, dtype, device, log)});
   LoadedRewardModel loaded = found->loaded;  // with the base's tensors
-  apply_adapter(adapter, loaded, false);
+  const AdapterTensors adapters = load_over(adapter, loaded);
+  std::vector<at::Tensor> tensors;
+  for (const at::Tensor& tensor : adapters.tensors) tensors.push_back(tensor.to(dtype));
+  attach_lora(loaded.reward_model.model, adapters.lora, tensors);
   return loaded;
+}
+
+AdapterApart load_adapter_apart(const std::string& directory, at::ScalarType dtype, at::Device device, std::optional<Pooling> pooling,
+                                Log& log) {
+  const at::NoGradGuard no_grad;
+  const RewardAdapter adapter = read_reward_adapter(directory, pooling);
+  LoadedRewardModel base = load_base(adapter, dtype, device, log);
+  AdapterTensors adapters = load_over(adapter, base);
+  return {std::move(base), std::move(adapters.lora), std::move(adapters.tensors)};
+}
+
+Lora read_lora(const std::string& directory, const ModelSpec& spec) {
+  const RewardAdapter adapter = read_reward_adapter(directory, std::nullopt);
+  return list_adapted(spec, adapter.options, parse_layers(adapter.json, adapter.where), open_adapter(directory), true);
+}
+
+at::Tensor load_adapter_head(const std::string& directory) {
+  const at::NoGradGuard no_grad;
+  const TensorFiles files = open_adapter(directory);
+  check_has_head(directory, files);
+  const at::Tensor head = files.float_tensor(kHead);
+  if (!at::isfinite(head).all().item<bool>()) fail_input("{}: expected finite weights, got NaN or infinity", files.where(kHead));
+  return at::empty(head.sizes(), at::kFloat).copy_(head);  // the files are closed
 }
 
 LoadedLanguageModel load_language_adapter(const std::string& directory, at::ScalarType dtype, at::Device device, Log& log) {

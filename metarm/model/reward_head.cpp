@@ -9,6 +9,8 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/random.h"
+#include "metarm/model/ensemble_config.h"
+#include "metarm/model/lora.h"
 
 namespace metarm {
 
@@ -69,6 +71,15 @@ at::Tensor make_reward_head(std::int64_t width, std::uint64_t seed) {
   at::Generator generator = at::detail::createCPUGenerator(derive_seed(seed, "reward head"));
   const double deviation = 1.0 / std::sqrt(static_cast<double>(width + 1));
   return at::empty({1, width}, at::kFloat).normal_(0.0, deviation, generator);
+}
+
+at::Tensor load_reward_head(const std::string& directory, Log& log) {
+  refuse_ensemble(directory);
+  if (is_adapter(directory)) return load_adapter_head(directory);
+  const CheckpointConfig config = load_checkpoint_config(directory);
+  const std::optional<RewardHead> head = read_reward_head(config, TensorFiles::open(directory), log);
+  if (!head) fail_without_head(config);
+  return head->weight;
 }
 
 Pooling stored_pooling(const CheckpointConfig& config) {

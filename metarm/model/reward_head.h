@@ -25,6 +25,9 @@ std::optional<RewardHead> read_reward_head(const CheckpointConfig& config, const
 
 // N(0, 1 / (width + 1)), [1, D] float32.
 at::Tensor make_reward_head(std::int64_t width, std::uint64_t seed);
+// The head of a reward model's folder, or of an adapter's, [1, D] float32, without the bias that it may have. Input error where there is
+// none.
+at::Tensor load_reward_head(const std::string& directory, Log& log);
 
 // Where config.json says that rewards are read: metarm_pooling, or `pooling` of OASST's models. Input error for what is not supported.
 Pooling stored_pooling(const CheckpointConfig& config);

@@ -1,5 +1,6 @@
 #include "metarm/train/layer_rates.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "metarm/base/error.h"
@@ -31,6 +32,13 @@ std::vector<double> layer_rates(std::span<const std::int64_t> places, std::int64
     rates.push_back(frozen ? 0 : std::pow(options.layer_lr_decay, static_cast<double>(layers - place)));
   }
   return rates;
+}
+
+std::vector<std::int64_t> first_steps(std::span<const std::int64_t> places, std::int64_t every) {
+  const std::int64_t highest = places.empty() ? 0 : std::ranges::max(places);
+  std::vector<std::int64_t> steps;
+  for (const std::int64_t place : places) steps.push_back(every * (highest - place));
+  return steps;
 }
 
 }  // namespace metarm

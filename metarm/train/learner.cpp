@@ -11,15 +11,30 @@
 
 namespace metarm {
 
+namespace {
+
+std::vector<std::int64_t> in_updates(std::vector<std::int64_t> steps, std::int64_t updates_per_step) {
+  for (std::int64_t& step : steps) step *= updates_per_step;
+  return steps;
+}
+
+}  // namespace
+
 Learner::Learner(TrainingSetup& setup, const TrainingOptions& training, LearnerOptions options, const RunState& state)
     : setup_(setup),
       training_(training),
       options_(std::move(options)),
       share_(setup.share()),
-      optimizer_({training.optimizer, training.optimizer_dtype, training.weight_decay, training.l2_sp, setup.rates},
+      optimizer_({training.optimizer, training.optimizer_dtype, training.weight_decay, training.l2_sp, setup.rates,
+                  in_updates(setup.first_steps, options_.updates_per_step)},
                  setup.trainable->master(), share_.part()),
       state_{optimizer_.state(), state.numbers} {
   state_.tensors.insert(state_.tensors.end(), state.tensors.begin(), state.tensors.end());
+}
+
+void Learner::begin_step(std::int64_t step) const {
+  const std::vector<at::Tensor>& leaves = setup_.trainable->leaves();
+  for (std::size_t i = 0; i < leaves.size(); ++i) leaves[i].requires_grad_(setup_.rates[i] != 0 && step >= setup_.first_steps[i]);
 }
 
 void Learner::apply(const at::Tensor& gradient, std::int64_t update, Json& figures) {

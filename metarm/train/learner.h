@@ -14,8 +14,9 @@ namespace metarm {
 struct LearnerOptions {
   double lr;
   std::int64_t updates;  // of the whole run, over which the learning rate goes its way
-  bool merge_lora;       // how the model is written
-  std::string name;      // its folder in the run's and in checkpoints, and the beginning of its figures; empty: of the run's first model
+  std::int64_t updates_per_step;
+  bool merge_lora;   // how the model is written
+  std::string name;  // its folder in the run's and in checkpoints, and the beginning of its figures; empty: of the run's first model
 };
 
 class Learner {
@@ -23,6 +24,8 @@ class Learner {
   // `state`: what else a resumed run needs.
   Learner(TrainingSetup& setup, const TrainingOptions& training, LearnerOptions options, const RunState& state);
 
+  // Before the gradient of step `step` (from 0): its leaves ask for one where they learn by then.
+  void begin_step(std::int64_t step) const;
   std::int64_t weight_count() const { return share_.total(); }
   // Clips the gradient, each rank its part of [weight_count], and takes the optimizer's step `update` (from 0) with it. Where it is not
   // finite, the weights stay. Adds learning_rate and gradient_norm, or skipped, to `figures`.

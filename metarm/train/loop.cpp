@@ -46,9 +46,9 @@ class Loop {
     const std::int64_t updates = total_steps_ * objective.updates_per_step;
     RunState state = objective.state;
     if (stops_early()) std::ranges::copy(best_.numbers("best_evaluation"), std::back_inserter(state.numbers));
-    add(setup, objective.add_gradient, {training.lr, updates, training.merge_lora, ""}, state);
+    add(setup, objective.add_gradient, {training.lr, updates, objective.updates_per_step, training.merge_lora, ""}, state);
     if (const std::optional<SecondModel>& second = objective.second)
-      add(second->setup, second->add_gradient, {second->lr, updates, second->merge_lora, second->name}, {});
+      add(second->setup, second->add_gradient, {second->lr, updates, objective.updates_per_step, second->merge_lora, second->name}, {});
     std::int64_t most = 0;
     for (const Trained& trained : trained_) most = std::max(most, trained.learner.weight_count());
     gradient_ = at::zeros({most}, setup.trainable->master().flat().options());
@@ -116,6 +116,7 @@ class Loop {
   void take_step(std::int64_t step) {
     const double begin = seconds();
     Json figures = Json::object();
+    for (const Trained& trained : trained_) trained.learner.begin_step(step);
     for (std::int64_t update = 0; update < objective_.updates_per_step; ++update) {
       for (Trained& trained : trained_) {
         at::Tensor gradient = gradient_.narrow(0, 0, trained.learner.weight_count()).zero_();

@@ -24,12 +24,18 @@ Optimizer::Optimizer(OptimizerSettings settings, const FlatTensors& weights, con
     if (rate == 0) continue;
     const std::int64_t end = std::min(weights.offset(i) + weights.tensor(i).numel(), part.end);
     for (std::int64_t begin = std::max(weights.offset(i), part.begin); begin < end; begin += kPieceElements)
-      pieces_.push_back({begin, std::min(kPieceElements, end - begin), weights.info(i).decay, rate});
+      pieces_.push_back({begin, std::min(kPieceElements, end - begin), weights.info(i).decay, rate,
+                         settings_.first_steps.empty() ? 0 : settings_.first_steps[i]});
   }
+  std::ranges::stable_sort(pieces_, {}, &Piece::first_step);
   if (settings_.l2_sp > 0) start_ = weights.flat().slice(0, part.begin, part.end).clone();
   const auto options = weights.flat().options().dtype(settings_.moments == MomentDType::bfloat16 ? at::kBFloat16 : at::kFloat);
   if (settings_.kind == OptimizerKind::adamw)
     for (const char* name : {"adamw.first_moment", "adamw.second_moment"}) state_.emplace_back(name, at::zeros({part.size()}, options));
+}
+
+std::span<const Optimizer::Piece> Optimizer::moved_at(std::int64_t step) const {
+  return {pieces_.begin(), std::ranges::upper_bound(pieces_, step, {}, &Piece::first_step)};
 }
 
 void Optimizer::apply(const at::Tensor& gradient, double lr, std::int64_t step) {
@@ -37,20 +43,20 @@ void Optimizer::apply(const at::Tensor& gradient, double lr, std::int64_t step) 
   if (settings_.kind == OptimizerKind::adamw)
     apply_adamw(gradient, lr, step);
   else
-    apply_sgd(gradient, lr);
-  if (start_.defined()) pull_to_start(lr);
+    apply_sgd(gradient, lr, step);
+  if (start_.defined()) pull_to_start(lr, step);
 }
 
-void Optimizer::pull_to_start(double lr) {
-  for (const Piece& piece : pieces_) {
+void Optimizer::pull_to_start(double lr, std::int64_t step) {
+  for (const Piece& piece : moved_at(step)) {
     at::Tensor weight = weights_.flat().narrow(0, piece.offset, piece.count);
     weight.lerp_(start_.narrow(0, piece.offset - part_.begin, piece.count), lr * piece.rate * settings_.l2_sp);
   }
 }
 
 void Optimizer::apply_adamw(const at::Tensor& gradient, double lr, std::int64_t step) {
-  const at::Tensor steps = at::full({}, static_cast<double>(step + 1), weights_.flat().options());
-  for (const Piece& piece : pieces_) {
+  for (const Piece& piece : moved_at(step)) {
+    const at::Tensor steps = at::full({}, static_cast<double>(step - piece.first_step + 1), weights_.flat().options());
     const std::int64_t offset = piece.offset - part_.begin;
     std::vector<at::Tensor> weights = {weights_.flat().narrow(0, piece.offset, piece.count)};
     std::vector<at::Tensor> first = {wide(0, offset, piece.count)}, second = {wide(1, offset, piece.count)};
@@ -73,8 +79,8 @@ void Optimizer::keep(std::size_t moment, std::int64_t offset, const at::Tensor& 
   cast_weights(kept, value, {}, 0, Rounding::stochastic, derive_seed(of_step, "piece", static_cast<std::uint64_t>(part_.begin + offset)));
 }
 
-void Optimizer::apply_sgd(const at::Tensor& gradient, double lr) {
-  for (const Piece& piece : pieces_) {
+void Optimizer::apply_sgd(const at::Tensor& gradient, double lr, std::int64_t step) {
+  for (const Piece& piece : moved_at(step)) {
     at::Tensor weight = weights_.flat().narrow(0, piece.offset, piece.count);
     if (piece.decay) weight.mul_(1 - lr * piece.rate * settings_.weight_decay);
     weight.sub_(gradient.narrow(0, piece.offset - part_.begin, piece.count), lr * piece.rate);

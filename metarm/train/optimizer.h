@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +25,8 @@ struct OptimizerSettings {
   double weight_decay = 0;         // w -= lr weight_decay w, of tensors with `decay` only, before the step
   double l2_sp = 0;                // w -= lr l2_sp (w - w0), of all tensors, after the step; w0: what they are when the optimizer is made
   std::vector<double> rates = {};  // of each tensor, the part of the learning rate that it gets; 0: it stays. Empty: 1 for all
+  // Of each tensor, the step (from 0) that first moves it, which is the first one to its moments. Empty: 0 for all.
+  std::vector<std::int64_t> first_steps = {};
 };
 
 class Optimizer {
@@ -39,23 +42,25 @@ class Optimizer {
 
  private:
   void apply_adamw(const at::Tensor& gradient, double lr, std::int64_t step);
-  void pull_to_start(double lr);
+  void pull_to_start(double lr, std::int64_t step);
   at::Tensor wide(std::size_t moment, std::int64_t offset, std::int64_t count) const;
   void keep(std::size_t moment, std::int64_t offset, const at::Tensor& value, std::int64_t step);
-  void apply_sgd(const at::Tensor& gradient, double lr);
+  void apply_sgd(const at::Tensor& gradient, double lr, std::int64_t step);
 
   // What of a tensor lies in the part, at most kPieceElements of it.
   struct Piece {
     std::int64_t offset, count;  // in the flat weights
     bool decay;
     double rate;
+    std::int64_t first_step;
   };
+  std::span<const Piece> moved_at(std::int64_t step) const;
 
   const OptimizerSettings settings_;
   const FlatTensors& weights_;
   Part part_;
-  at::Tensor start_;  // w0 [part], where there is a pull to it
-  std::vector<Piece> pieces_;
+  at::Tensor start_;           // w0 [part], where there is a pull to it
+  std::vector<Piece> pieces_;  // by their first step
   std::vector<std::pair<std::string, at::Tensor>> state_;
 };
 

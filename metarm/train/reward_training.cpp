@@ -2,7 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <filesystem>
 #include <initializer_list>
+#include <set>
 #include <utility>
 
 #include "metarm/train/data_order.h"
@@ -22,19 +24,36 @@ std::vector<Pair> bootstrapped(const std::vector<Pair>& rows, std::uint64_t seed
 }
 
 // Options of one head training have no effect with another.
-void check_head_options(const HeadTrainingOptions& options, const Parsed& parsed) {
-  const auto expect = [&](HeadTrainingKind kind, std::initializer_list<const char*> names) {
-    expect_choice("train", parsed, "head-training", options.head_training, kind, names);
+void check_head_options(const TrainOptions& options, const Parsed& parsed) {
+  const HeadTrainingKind kind = options.head.head_training;
+  const auto expect = [&](HeadTrainingKind owner, std::initializer_list<const char*> names) {
+    expect_choice("train", parsed, "head-training", kind, owner, names);
   };
   expect(HeadTrainingKind::bottleneck, {"bottleneck-weight", "bottleneck-width"});
   expect(HeadTrainingKind::length_head, {"length-weight"});
+  if (options.init_head == "zeros" && kind == HeadTrainingKind::length_head)
+    fail_input(
+        "train: --init-head: expected auto, normal or a directory with --head-training length-head, got zeros, of which its two heads "
+        "cannot tell themselves apart");
+  if (!std::set<std::string>{"auto", "normal", "zeros"}.contains(options.init_head) && !std::filesystem::is_directory(options.init_head))
+    fail_input("train: --init-head: expected auto, normal, zeros or a reward model's directory, got {}", options.init_head);
+}
+
+void check_consistency_options(const TrainOptions& options) {
+  if (options.consistency.consistency_coef == 0) return;
+  if (options.consistency.responses.empty())
+    fail_input("train: --consistency-coef: expected --responses with it, unlabelled response groups, got none");
+  if (options.head.head_training != HeadTrainingKind::plain)
+    fail_input("train: --consistency-coef: expected --head-training plain with it, got {}, whose rewards are of a step's pairs together",
+               enum_name(options.head.head_training));
 }
 
 }  // namespace
 
 std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, const Parsed& parsed, Ranks& ranks, Log& log) {
   check_training_options("train", given.training, parsed);
-  check_head_options(given.head, parsed);
+  check_head_options(given, parsed);
+  check_consistency_options(given);
   TrainOptions options = given;
   options.common = resolve_for_training(given.common);
   RunDirectory run(options.output, "train", list_fields(options), options.training.resume, ranks.first());
@@ -44,10 +63,14 @@ std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, con
   std::vector<Pair> rows = read_pair_rows(options.pairs, options.scoring, log);
   if (options.bootstrap) rows = bootstrapped(rows, seed);
   const PairData data = load_pair_data(setup, rows, options.training, options.scoring, log);
+  ConsistencyStep consistency(options.consistency, setup, options.training, options.scoring, options.common, log);
   setup.train_head(options.head);
+  setup.init_head(options.init_head);
   setup.load_as_reward_model(MissingHead::initialise, false, options.training, options.scoring, log);
   if (options.training.lm_loss_weight > 0) setup.load_language_head();
-  run.expect_data({{"pairs", fingerprint(data.pairs)}, {"eval_pairs", fingerprint(data.held_out)}});
+  Json told = {{"pairs", fingerprint(data.pairs)}, {"eval_pairs", fingerprint(data.held_out)}};
+  if (!consistency.groups().empty()) told["responses"] = fingerprint(consistency.groups());
+  run.expect_data(std::move(told));
   const PairwiseStep pairwise = make_pairwise_step(options.training, options.scoring, options.common);
   DataOrder order(static_cast<std::int64_t>(data.pairs.size()), seed, "pairs", options.training.shuffle);
 
@@ -56,7 +79,10 @@ std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, con
   objective.add_gradient = [&](std::int64_t step, std::int64_t, at::Tensor& gradient) {
     setup.trainable->load_compute();
     GradientSum sum(setup.ranks, *setup.trainable, gradient);
-    return to_json(pairwise.backward(setup, data.pairs, order.batch(step, options.training.batch_size), step, sum));
+    const ConsistencyFigures unlabelled = consistency.backward(step);
+    Json figures = to_json(pairwise.backward(setup, data.pairs, order.batch(step, options.training.batch_size), step, sum));
+    unlabelled.add_to(figures);
+    return figures;
   };
   if (objective.evaluate)
     objective.evaluate = [&setup, evaluate = objective.evaluate] {

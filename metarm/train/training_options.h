@@ -49,6 +49,7 @@ struct TrainingOptions {
   double l2_sp = 0;
   std::int64_t freeze_layers = 0;
   double layer_lr_decay = 1;
+  std::int64_t unfreeze_every = 0;
   double max_grad_norm = 1;
   double dropout = 0;
   bool shuffle = true;
@@ -98,6 +99,11 @@ struct TrainingOptions {
                "Learning rate of a layer over that of the next one, from the head down to the embeddings; 1: the same. [BEiT layer_decay]",
            .min = 0.01,
            .max = 1});
+    visit(self.unfreeze_every,
+          {.name = "unfreeze-every",
+           .help = "Begin with the head alone, and every so many steps train a layer more, from the last down to the first, then the "
+                   "embeddings; 0: all from the start. [ULMFiT gradual unfreezing]",
+           .min = 0});
     visit(self.max_grad_norm, {.name = "max-grad-norm", .help = "Longer gradients are cut to this length; 0: never.", .min = 0});
     visit(self.dropout, {.name = "dropout", .help = "Share of attention and MLP outputs dropped in training.", .min = 0, .max = 0.9});
     visit(self.shuffle, {.name = "shuffle", .help = "A new order each epoch; false: as in the files."});

@@ -61,12 +61,22 @@ TrainingSetup::TrainingSetup(std::string of_model, const SequenceOptions& sequen
 void TrainingSetup::load_as_reward_model(MissingHead missing_head, bool separate_copy, const TrainingOptions& training,
                                          const ScoringOptions& scoring, Log& log) {
   const bool with_lora = training.lora_rank > 0;
-  LoadedRewardModel loaded =
-      load_reward_model(source, with_lora ? compute_ : at::kFloat, device_, missing_head, seed_, scoring.fixed_pooling(), log);
+  const at::ScalarType dtype = with_lora ? compute_ : at::kFloat;
+  LoadedRewardModel loaded;
+  std::vector<at::Tensor> adapter;
+  if (with_lora && !training.merge_lora && is_adapter(source)) {
+    AdapterApart apart = load_adapter_apart(source, dtype, device_, scoring.fixed_pooling(), log);
+    loaded = std::move(apart.base), lora = std::move(apart.lora), adapter = std::move(apart.tensors);
+    log.info(fmt::format("{} goes on as an adapter of rank {} over {}; --lora-rank 0 trains all weights", source, lora->options.rank,
+                         loaded.config.directory));
+  } else {
+    loaded = load_reward_model(source, dtype, device_, missing_head, seed_, scoring.fixed_pooling(), log);
+  }
+  begin_head(loaded, log);
   remember_chat_template(loaded.config, chat_format_);
   warn_about_pad(loaded, *tokenizer, log);
   if (with_lora && !training.merge_lora)
-    check_adapter_base(source, loaded, log);
+    check_adapter_base(loaded.config.directory, loaded, log);
   else
     check_save_dtype(loaded.reward_model.model, training.save_dtype);
   if (const double bias = remove_score_bias(loaded.reward_model.model); bias != 0)
@@ -74,7 +84,23 @@ void TrainingSetup::load_as_reward_model(MissingHead missing_head, bool separate
   const at::Tensor head = loaded.head;
   loaded_ = std::move(loaded);
   head_training = make_head_training(head_options_, model_in(loaded_).spec.width);
-  make_trainable(training, head, separate_copy);
+  make_trainable(training, head, separate_copy, adapter);
+}
+
+void TrainingSetup::begin_head(LoadedRewardModel& loaded, Log& log) const {
+  if (init_head_ == "auto") return;
+  const at::NoGradGuard no_grad;
+  const std::int64_t width = loaded.config.spec.width;
+  const at::Tensor head = init_head_ == "zeros"    ? at::zeros({1, width}, at::kFloat)
+                          : init_head_ == "normal" ? make_reward_head(width, seed_)
+                                                   : with_context("--init-head", [&] { return load_reward_head(init_head_, log); });
+  if (head.numel() != width)
+    fail_input("--init-head {}: expected a head of {} numbers, as wide as the hidden states of {}, got {}", init_head_, width, source,
+               head.numel());
+  loaded.head = head.view({1, width}).to(device_);
+  Weights& weights = loaded.reward_model.model.weights;
+  weights.at(Slot::score).copy_(loaded.head);
+  weights.set(Slot::score_bias, 0, {});
 }
 
 void TrainingSetup::load_language_head() {
@@ -96,19 +122,22 @@ void TrainingSetup::load_as_policy(const TrainingOptions& training, Log& log) {
   make_trainable(training, {}, false);
 }
 
-// `head`: a reward model's, undefined for a policy.
-void TrainingSetup::make_trainable(const TrainingOptions& training, const at::Tensor& head, bool separate_copy) {
+// `head`: a reward model's, undefined for a policy. `adapter`: what `lora` goes on from, with a head that counts no more; empty: it begins.
+void TrainingSetup::make_trainable(const TrainingOptions& training, const at::Tensor& head, bool separate_copy,
+                                   const std::vector<at::Tensor>& adapter) {
   Model& model = model_in(loaded_);
-  if (training.lora_rank > 0) lora = make_lora(model.spec, training.lora());
+  if (training.lora_rank > 0 && !lora) lora = make_lora(model.spec, training.lora());
   FlatTensors master = lora ? make_lora_tensors(*lora, head, device_, seed_) : model.weights.storage();
+  for (std::size_t i = 0; i + 1 < adapter.size(); ++i) master.tensor(i).copy_(adapter[i]);
   model_tensors_ = master.size();
   const std::int64_t layers = model.spec.layers;
-  rates = layer_rates(lora ? layer_places(*lora, layers, model_tensors_) : layer_places(model.weights.slots(), layers), layers,
-                      training.layer_rates());
+  const std::vector<std::int64_t> places = lora ? layer_places(*lora, layers, model_tensors_) : layer_places(model.weights.slots(), layers);
+  rates = layer_rates(places, layers, training.layer_rates());
+  first_steps = metarm::first_steps(places, training.unfreeze_every);
   if (head_training) {
     for (std::size_t i = 0; i < model_tensors_; ++i)
       if (master.info(i).name.starts_with("score")) rates[i] = 0;  // what it stands for moves
-    for (std::size_t i = 0; i < head_training->tensors().size(); ++i) rates.push_back(head_training->rate(i));
+    for (std::size_t i = 0; i < head_training->tensors().size(); ++i) rates.push_back(head_training->rate(i)), first_steps.push_back(0);
     master = with_head_tensors(master, head);
   }
   trainable = std::make_unique<Trainable>(std::move(master), compute_, separate_copy);

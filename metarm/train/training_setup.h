@@ -30,8 +30,8 @@ class TrainingSetup {
   // cannot serve the ranks.
   TrainingSetup(std::string of_model, const SequenceOptions& sequences, const CommonOptions& common, Ranks& of_run);
 
-  // Loads the weights and makes them, or with LoRA adapters over them, trainable. `separate_copy`: see Trainable. Input errors for a model
-  // that cannot be trained or saved as asked.
+  // Loads the weights and makes them, or with LoRA adapters over them, trainable: an adapter's own, where the checkpoint is one and is not
+  // to be merged. `separate_copy`: see Trainable. Input errors for a model that cannot be trained or saved as asked.
   void load_as_reward_model(MissingHead missing_head, bool separate_copy, const TrainingOptions& training, const ScoringOptions& scoring,
                             Log& log);
   // Gives the loaded reward model the head of a language model, which stays as --model has it, or is the token embedding that is trained.
@@ -39,6 +39,9 @@ class TrainingSetup {
   void load_as_policy(const TrainingOptions& training, Log& log);
   // Before load_as_reward_model: what is trained in the place of the reward head. Input error for several ranks.
   void train_head(const HeadTrainingOptions& options);
+  // Before it, too: how the head begins, as --init-head says: auto (as --model has it, else normal), normal, zeros, or the head of a reward
+  // model's folder.
+  void init_head(std::string how) { init_head_ = std::move(how); }
   // With a head training, the reward model reads the head that it makes now.
   void read_trained_head();
 
@@ -48,6 +51,7 @@ class TrainingSetup {
   std::unique_ptr<Trainable> trainable;
   std::unique_ptr<HeadTraining> head_training;  // null: the head is trained as it is
   std::vector<double> rates;                    // of each trainable tensor, its part of the learning rate; 0: frozen
+  std::vector<std::int64_t> first_steps;        // of each, the step (from 0) before which it is frozen
   std::unique_ptr<Tokenizer> tokenizer;
   std::optional<ChatTemplate> chat;
 
@@ -76,7 +80,9 @@ class TrainingSetup {
 
  private:
   bool is_policy() const { return std::holds_alternative<LoadedLanguageModel>(loaded_); }
-  void make_trainable(const TrainingOptions& training, const at::Tensor& head, bool separate_copy);
+  void begin_head(LoadedRewardModel& loaded, Log& log) const;
+  void make_trainable(const TrainingOptions& training, const at::Tensor& head, bool separate_copy,
+                      const std::vector<at::Tensor>& adapter = {});
   FlatTensors with_head_tensors(const FlatTensors& of_model, const at::Tensor& head) const;
   std::vector<at::Tensor> master_tensors() const;  // of the model
   Model over_master() const;
@@ -86,6 +92,7 @@ class TrainingSetup {
   at::ScalarType compute_;
   std::uint64_t seed_;
   HeadTrainingOptions head_options_;
+  std::string init_head_ = "auto";
   std::size_t model_tensors_ = 0;  // of the trainable ones
   ChatFormat chat_format_;
   std::variant<LoadedRewardModel, LoadedLanguageModel> loaded_;

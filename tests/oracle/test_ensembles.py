@@ -112,14 +112,15 @@ def test_adapters_over_one_base_share_its_first_layers(family, layers, tmp_path)
     assert rewards_of(tmp_path / "all", tmp_path, after="_std") == pytest.approx(by_member.std(0), abs=1e-5)
 
 
-def test_aligned_members_still_share(tmp_path):
-    """Adapters of the last layer, each aligned with the layers below frozen, from a reward model that was trained for no step."""
+@pytest.mark.parametrize("more", [[], ["--lora-rank", 0, "--freeze-layers", 2]], ids=["adapters", "whole"])
+def test_aligned_members_still_share(more, tmp_path):
+    """Adapters of the last layer, each aligned as one or with the layers below frozen, from a reward model that was trained for no step."""
     save_checkpoint(tmp_path / "lm", "llama", "causal")
     train("train", tmp_path / "lm", tmp_path / "start", "--lr", 0, "--quiet")
     members, aligned = ([tmp_path / f"{name}{seed}" for seed in range(2)] for name in ("member", "aligned"))
     for seed, (member, after) in enumerate(zip(members, aligned)):
         train("train", tmp_path / "start", member, "--lora-rank", 2, "--lora-layers", 1, "--lr", 0.05, "--seed", seed, "--quiet")
-        train("align", member, after, "--freeze-layers", 2, "--lr", 0.01, "--seed", seed, "--quiet")
+        train("align", member, after, *more, "--lr", 0.01, "--seed", seed, "--quiet")
     make_ensemble(tmp_path / "all", aligned, "--quiet")
     assert layers_a_pass(tmp_path / "all", tmp_path) == (2 + 2 * 1, 6)
     before, after = (np.stack([rewards_of(model, tmp_path) for model in models]) for models in (members, aligned))

@@ -9,13 +9,18 @@ def mix64(x):
     return x ^ (x >> 31)
 
 
-def stream(seed, purpose, a):
+def derive_seed(seed, purpose, a=0, b=0):
     name = 0xCBF29CE484222325
     for byte in purpose.encode():
         name = (name ^ byte) * 0x100000001B3 & MASK
     state = 0
-    for part in (seed, name, a, 0):
+    for part in (seed, name, a, b):
         state = mix64((state ^ part) + 0x9E3779B97F4A7C15 & MASK)
+    return state
+
+
+def stream(seed, purpose, a=0):
+    state = derive_seed(seed, purpose, a)
     while True:
         state = state + 0x9E3779B97F4A7C15 & MASK
         yield mix64(state)

@@ -1,4 +1,4 @@
-// Moments in bfloat16: as those in float32, in expectation.
+// Moments in bfloat16: as those in float32, in expectation. Tensors that begin later than others.
 #include "metarm/train/optimizer.h"
 
 #include <ATen/ATen.h>
@@ -43,6 +43,33 @@ TEST(Optimizer, WeightDecayIsForMatrices) {
   const Steps run = take_steps(MomentDType::float32, 1);
   EXPECT_NEAR(run.weights[0].item<double>(), 1 - 1e-4 * 0.1 - 1e-4, 1e-6);
   EXPECT_NEAR(run.weights[kSize - 1].item<double>(), 1 - 1e-4, 1e-6);
+}
+
+// PyTorch counts the steps of each tensor from the first that moves it: so a tensor that begins at step 3 goes the way of one that a new
+// optimizer moves from there, and without decay or a pull before it.
+TEST(Optimizer, ATensorThatBeginsLaterBeginsAnew) {
+  constexpr std::int64_t kFirst = 3, kSteps = 8, kEach = 50;
+  for (const OptimizerKind kind : {OptimizerKind::adamw, OptimizerKind::sgd}) {
+    FlatTensors both({{"early", {kEach}, true}, {"late", {kEach}, true}}, at::kFloat, at::kCPU),
+        alone({{"late", {kEach}, true}}, at::kFloat, at::kCPU);
+    both.flat().fill_(1.0);
+    alone.flat().fill_(1.0);
+    const OptimizerSettings settings{.kind = kind, .weight_decay = 0.1, .l2_sp = 0.5};
+    OptimizerSettings later = settings;
+    later.first_steps = {0, kFirst};
+    Optimizer optimizer(later, both, {0, 2 * kEach}), reference(settings, alone, {0, kEach});
+    at::manual_seed(1);
+    for (std::int64_t step = 0; step < kSteps; ++step) {
+      const at::Tensor gradient = at::randn({2 * kEach});
+      optimizer.apply(gradient, 1e-2, step);
+      if (step < kFirst)
+        EXPECT_TRUE(at::equal(both.tensor(1), at::ones({kEach})));
+      else
+        reference.apply(gradient.narrow(0, kEach, kEach), 1e-2, step - kFirst);
+    }
+    EXPECT_TRUE(at::equal(both.tensor(1), alone.tensor(0)));
+    EXPECT_GT((both.tensor(0) - 1).abs().min().item<double>(), 0);
+  }
 }
 
 }  // namespace
