@@ -1,7 +1,11 @@
 #include "metarm/eval/evaluate.h"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <limits>
+
+#include "metarm/model/hidden_states.h"
 
 namespace metarm {
 
@@ -26,26 +30,40 @@ std::vector<std::vector<float>> share(Ranks& ranks, std::span<const std::vector<
   return shared;
 }
 
-}  // namespace
+// The groups that this rank takes, by their tokens.
+struct OwnGroups {
+  std::vector<std::int64_t> places;
+  std::vector<std::vector<TokenIds>> groups;
+};
 
-GroupRewards score_groups(Ranks& ranks, const Scorer& scorer, std::span<const std::vector<TokenIds>> groups, std::int64_t tokens_per_batch,
-                          const RowsDone& progress) {
-  if (ranks.size() == 1) return scorer.score(groups, tokens_per_batch, progress);
+OwnGroups own_groups(const Ranks& ranks, std::span<const std::vector<TokenIds>> groups) {
   std::vector<std::int64_t> costs;
   for (const std::vector<TokenIds>& group : groups) {
     std::int64_t tokens = 0;
     for (const TokenIds& sequence : group) tokens += static_cast<std::int64_t>(sequence.size());
     costs.push_back(tokens);
   }
-  const std::vector<std::int64_t> own = rows_of_rank(costs, ranks.rank(), ranks.size());
-  std::vector<std::vector<TokenIds>> own_groups;
-  for (const std::int64_t row : own) own_groups.push_back(groups[static_cast<std::size_t>(row)]);
-  const auto show = [&](std::int64_t done) {
-    if (progress) progress(done * static_cast<std::int64_t>(groups.size()) / static_cast<std::int64_t>(own.size()));
+  OwnGroups own{rows_of_rank(costs, ranks.rank(), ranks.size()), {}};
+  for (const std::int64_t place : own.places) own.groups.push_back(groups[static_cast<std::size_t>(place)]);
+  return own;
+}
+
+// `progress` in groups of all ranks, as far as this one has come with its own.
+RowsDone of_all(const RowsDone& progress, std::size_t all, std::size_t own) {
+  return [=](std::int64_t done) {
+    if (progress) progress(done * static_cast<std::int64_t>(all) / static_cast<std::int64_t>(own));
   };
-  const GroupRewards scored = scorer.score(own_groups, tokens_per_batch, show);
-  GroupRewards all{share(ranks, groups, own, scored.rewards)};
-  if (scorer.is_ensemble()) all.deviations = share(ranks, groups, own, scored.deviations);
+}
+
+}  // namespace
+
+GroupRewards score_groups(Ranks& ranks, const Scorer& scorer, std::span<const std::vector<TokenIds>> groups, std::int64_t tokens_per_batch,
+                          const RowsDone& progress) {
+  if (ranks.size() == 1) return scorer.score(groups, tokens_per_batch, progress);
+  const OwnGroups own = own_groups(ranks, groups);
+  const GroupRewards scored = scorer.score(own.groups, tokens_per_batch, of_all(progress, groups.size(), own.groups.size()));
+  GroupRewards all{share(ranks, groups, own.places, scored.rewards)};
+  if (scorer.is_ensemble()) all.deviations = share(ranks, groups, own.places, scored.deviations);
   return all;
 }
 
@@ -68,6 +86,26 @@ std::vector<std::vector<float>> score_responses(Ranks& ranks, const Scorer& scor
   return score_groups(ranks, scorer, responses, tokens_per_batch, progress).rewards;
 }
 
+at::Tensor hidden_states(Ranks& ranks, const RewardModel& reward_model, std::span<const std::vector<TokenIds>> groups,
+                         std::int64_t tokens_per_batch, const RowsDone& progress) {
+  if (ranks.size() == 1) return hidden_states(reward_model, groups, tokens_per_batch, progress);
+  const OwnGroups own = own_groups(ranks, groups);
+  std::vector<std::int64_t> first_row{0};
+  for (const std::vector<TokenIds>& group : groups) first_row.push_back(first_row.back() + static_cast<std::int64_t>(group.size()));
+  at::Tensor all_BD = at::zeros({first_row.back(), reward_model.model.spec.width}, at::kDouble);
+  if (!own.groups.empty()) {
+    const at::Tensor own_BD = hidden_states(reward_model, own.groups, tokens_per_batch, of_all(progress, groups.size(), own.groups.size()));
+    std::int64_t row = 0;
+    for (const std::int64_t place : own.places) {
+      const std::int64_t begin = first_row[static_cast<std::size_t>(place)], count = first_row[static_cast<std::size_t>(place) + 1] - begin;
+      all_BD.narrow(0, begin, count).copy_(own_BD.narrow(0, row, count));
+      row += count;
+    }
+  }
+  ranks.sum(std::span(all_BD.mutable_data_ptr<double>(), static_cast<std::size_t>(all_BD.numel())));
+  return all_BD.to(at::kFloat);
+}
+
 std::map<std::string, PairStatistics> statistics_by_subset(std::span<const Pair> rows, std::span<const EncodedPair> pairs,
                                                            std::span<const PairRewards> rewards) {
   std::map<std::string, std::vector<PairRewards>> by_subset;
@@ -77,13 +115,13 @@ std::map<std::string, PairStatistics> statistics_by_subset(std::span<const Pair>
   return statistics;
 }
 
-std::vector<std::vector<float>> rewards_by_row(std::span<const ResponseGroup> rows, std::span<const EncodedGroup> groups,
-                                               std::span<const std::vector<float>> rewards) {
+std::vector<std::vector<float>> values_by_row(std::span<const ResponseGroup> rows, std::span<const EncodedGroup> groups,
+                                              std::span<const std::vector<float>> values) {
   std::vector<std::vector<float>> by_row;
   for (const ResponseGroup& row : rows) by_row.emplace_back(row.responses.size(), std::numeric_limits<float>::quiet_NaN());
   for (std::size_t i = 0; i < groups.size(); ++i)
-    for (std::size_t j = 0; j < rewards[i].size(); ++j)
-      by_row[static_cast<std::size_t>(groups[i].row)][static_cast<std::size_t>(groups[i].places[j])] = rewards[i][j];
+    for (std::size_t j = 0; j < values[i].size(); ++j)
+      by_row[static_cast<std::size_t>(groups[i].row)][static_cast<std::size_t>(groups[i].places[j])] = values[i][j];
   return by_row;
 }
 

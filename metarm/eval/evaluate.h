@@ -1,5 +1,7 @@
-// Rewards of encoded rows, by all ranks together.
+// Rewards and hidden states of encoded rows, by all ranks together.
 #pragma once
+
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <functional>
@@ -29,12 +31,16 @@ std::vector<PairRewards> score_pairs(Ranks& ranks, const Scorer& scorer, std::sp
 std::vector<std::vector<float>> score_responses(Ranks& ranks, const Scorer& scorer, std::span<const EncodedGroup> groups,
                                                 std::int64_t tokens_per_batch, const RowsDone& progress = {});
 
+// model/hidden_states.h with the groups divided among ranks, as score_groups: float32 [B, D] on every rank.
+at::Tensor hidden_states(Ranks& ranks, const RewardModel& reward_model, std::span<const std::vector<TokenIds>> groups,
+                         std::int64_t tokens_per_batch, const RowsDone& progress = {});
+
 // Figures for the rows of each subset; rows without one count under "". `pairs` are indices into `rows`.
 std::map<std::string, PairStatistics> statistics_by_subset(std::span<const Pair> rows, std::span<const EncodedPair> pairs,
                                                            std::span<const PairRewards> rewards);
 
-// The same rewards by row and response; NaN for a response that was not scored.
-std::vector<std::vector<float>> rewards_by_row(std::span<const ResponseGroup> rows, std::span<const EncodedGroup> groups,
-                                               std::span<const std::vector<float>> rewards);
+// Numbers of the groups' responses by row and response; NaN for a response that has none.
+std::vector<std::vector<float>> values_by_row(std::span<const ResponseGroup> rows, std::span<const EncodedGroup> groups,
+                                              std::span<const std::vector<float>> values);
 
 }  // namespace metarm

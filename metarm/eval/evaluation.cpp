@@ -7,7 +7,9 @@
 #include "metarm/base/file.h"
 #include "metarm/eval/evaluate.h"
 #include "metarm/eval/figures.h"
+#include "metarm/eval/measure_outliers.h"
 #include "metarm/eval/reward_bench_files.h"
+#include "metarm/model/ensemble_config.h"
 #include "metarm/model/open.h"
 
 namespace metarm {
@@ -19,10 +21,12 @@ void check_options(const EvalOptions& options, const Parsed& parsed) {
   if (options.model.empty() && options.policy.empty())
     fail_input("eval: expected --model with --pairs or --benchmark, or --policy with --reference-policy, got neither");
   if (!options.model.empty() && !scores) fail_input("eval: --model: expected --pairs or --benchmark with it, got neither");
+  if (options.outliers && is_ensemble(options.model))
+    fail_input("eval: --outliers: expected one reward model, whose hidden states are compared, got the ensemble {}", options.model);
   if (!options.policy.empty() && options.responses.empty()) fail_input("eval: --policy: expected --responses that it sampled, got none");
   if (!options.responses.empty() && options.pairs.empty()) {
     if (options.policy.empty()) fail_input("eval: --responses: expected --pairs with it, whose rewards give the unit, got none");
-    for (const char* option : {"near-tie", "second-rm", "before"})
+    for (const char* option : {"near-tie", "second-rm", "before", "outliers"})
       if (parsed.given.contains(option)) fail_input("eval: --{}: expected --pairs with it, got none; it has no effect so", option);
   }
 }
@@ -58,14 +62,21 @@ struct ScoredPairs {
   std::vector<PairRewards> rewards;  // one an encoded pair
 };
 
+struct ScoredGroups {
+  GroupScores scores;
+  std::optional<GroupOutliers> outliers;
+  std::optional<OutlierShare> outlier_share;
+};
+
 class Evaluator {
  public:
   Evaluator(const EvalOptions& options, Ranks& ranks, Log& log) : options_(options), ranks_(ranks), log_(log) {
     if (!options.pairs.empty()) pairs_ = read_pairs(options.pairs, options.scoring.bad_rows());
     if (!options.responses.empty())
       groups_ = read_response_groups(options.responses, options.scoring.bad_rows(), options.pairs.empty() ? 1 : 2);
+    if (!options.reference_responses.empty()) reference_ = read_response_groups(options.reference_responses, options.scoring.bad_rows(), 1);
     if (!options.benchmark.empty()) benchmark_ = read_benchmark(options.benchmark, options.scoring.bad_rows());
-    for (const BadRowReport* report : {&pairs_.report, &groups_.report, &benchmark_.report}) log_skipped(*report, log);
+    for (const BadRowReport* report : {&pairs_.report, &groups_.report, &reference_.report, &benchmark_.report}) log_skipped(*report, log);
   }
 
   Evaluation run() {
@@ -73,9 +84,9 @@ class Evaluator {
     if (!options_.output.empty() && ranks_.first()) output.emplace(options_.output);
     Evaluation evaluation;
     evaluation.model = options_.model;
-    GroupScores scores;
-    if (!options_.model.empty()) scores = run_model(evaluation, output ? output->path() : "");
-    if (evaluation.pairs && !options_.responses.empty()) evaluation.responses = evaluate_responses(scores);
+    ScoredGroups scored;
+    if (!options_.model.empty()) scored = run_model(evaluation, output ? output->path() : "");
+    if (evaluation.pairs && !options_.responses.empty()) evaluation.responses = evaluate_responses(scored);
     if (!options_.policy.empty())
       evaluation.divergence = measure_policy_divergence(options_.policy, options_.reference_policy, groups_.rows, options_.scoring,
                                                         options_.common, ranks_, log_);
@@ -87,20 +98,38 @@ class Evaluator {
   OpenRewardModel open(const std::string& directory) const { return open_reward_model(directory, options_.scoring, options_.common, log_); }
   std::int64_t tokens() const { return options_.scoring.tokens_per_batch; }
 
-  // The pairs, the groups and the benchmark under --model; of the groups, the rewards.
-  GroupScores run_model(Evaluation& evaluation, const std::string& output) {
+  // The pairs, the groups and the benchmark under --model.
+  ScoredGroups run_model(Evaluation& evaluation, const std::string& output) {
     const OpenRewardModel opened = open(options_.model);
     Encoder encoder = opened.encoder();
-    GroupScores scores;
+    ScoredGroups scored;
     if (!options_.pairs.empty()) {
       const ScoredPairs pairs = score_pair_rows(opened, encoder);
       evaluation.pairs = evaluate_pairs(pairs);
-      scores.deviation = evaluation.pairs->statistics.reward_deviation;
-      if (!options_.responses.empty()) scores.rewards = score_group_rows(opened, encoder);
+      scored.scores.deviation = evaluation.pairs->statistics.reward_deviation;
+      if (!options_.responses.empty()) {
+        const std::vector<EncodedGroup> groups = encode_groups(encoder);
+        scored.scores.rewards = score_encoded(opened, groups);
+        if (options_.outliers) find_outliers(scored, opened, encoder, pairs.encoded, groups);
+      }
     }
     if (!options_.benchmark.empty()) evaluation.benchmark = run_benchmark(opened, encoder, output);
     report(encoder);
-    return scores;
+    return scored;
+  }
+
+  void find_outliers(ScoredGroups& scored, const OpenRewardModel& opened, Encoder& encoder, const std::vector<EncodedPair>& pairs,
+                     const std::vector<EncodedGroup>& groups) const {
+    PromptNumbers numbers;
+    std::int64_t too_long = 0;
+    const PromptSequences reference = options_.reference_responses.empty() ? pair_sequences(pairs_.rows, pairs, numbers)
+                                                                           : group_sequences(reference_.rows, encoder, numbers, too_long);
+    if (too_long > 0) log_.warn(fmt::format("{} --reference-responses left out: each alone is longer than --max-length", too_long));
+    const MeasuredOutliers measured =
+        measure_outliers(opened.scorer.only("metarm eval --outliers"), reference, group_sequences(groups_.rows, groups, numbers),
+                         {options_.outlier_level, static_cast<std::uint64_t>(options_.common.seed), tokens()}, ranks_, log_);
+    scored.outlier_share = measured.share;
+    scored.outliers = {values_by_row(groups_.rows, groups, measured.distances), values_by_row(groups_.rows, groups, measured.p_values)};
   }
 
   ScoredPairs score_pair_rows(const OpenRewardModel& opened, Encoder& encoder) const {
@@ -110,12 +139,20 @@ class Evaluator {
     return pairs;
   }
 
-  std::vector<std::vector<float>> score_group_rows(const OpenRewardModel& opened, Encoder& encoder) const {
-    const std::vector<EncodedGroup> encoded = encoder.groups(groups_.rows);
+  std::vector<EncodedGroup> encode_groups(Encoder& encoder) const {
+    std::vector<EncodedGroup> encoded = encoder.groups(groups_.rows);
     check_any_fits("--responses", options_, groups_.rows.size(), encoded.size());
+    return encoded;
+  }
+
+  std::vector<std::vector<float>> score_encoded(const OpenRewardModel& opened, const std::vector<EncodedGroup>& encoded) const {
     const auto rewards =
         score_responses(ranks_, opened.scorer, encoded, tokens(), show_progress(log_, "scoring responses", encoded.size()));
-    return rewards_by_row(groups_.rows, encoded, rewards);
+    return values_by_row(groups_.rows, encoded, rewards);
+  }
+
+  std::vector<std::vector<float>> score_group_rows(const OpenRewardModel& opened, Encoder& encoder) const {
+    return score_encoded(opened, encode_groups(encoder));
   }
 
   void report(const Encoder& encoder) const {
@@ -136,8 +173,10 @@ class Evaluator {
     return evaluation;
   }
 
-  ResponseEvaluation evaluate_responses(const GroupScores& scores) const {
+  ResponseEvaluation evaluate_responses(const ScoredGroups& scored) const {
+    const GroupScores& scores = scored.scores;
     ResponseEvaluation evaluation;
+    evaluation.outliers = scored.outlier_share;
     evaluation.differences = difference_statistics(scored_groups(scores.rewards), scores.deviation, options_.near_tie);
     evaluation.length_correlation = correlation_with_length(groups_.rows, scores.rewards);
     evaluation.skipped = groups_.report.skipped;
@@ -154,7 +193,8 @@ class Evaluator {
       before = scores_before();
       evaluation.spread_loss = spread_loss(*before, scores);
     }
-    evaluation.prompts = prompt_rows(groups_.rows, scores, second ? &*second : nullptr, before ? &*before : nullptr);
+    evaluation.prompts = prompt_rows(groups_.rows, scores, second ? &*second : nullptr, before ? &*before : nullptr,
+                                     scored.outliers ? &*scored.outliers : nullptr);
     return evaluation;
   }
 
@@ -214,7 +254,7 @@ class Evaluator {
   Ranks& ranks_;
   Log& log_;
   Rows<Pair> pairs_;
-  Rows<ResponseGroup> groups_;
+  Rows<ResponseGroup> groups_, reference_;
   Benchmark benchmark_;
 };
 

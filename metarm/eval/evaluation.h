@@ -12,6 +12,7 @@
 #include "metarm/base/options.h"
 #include "metarm/base/ranks.h"
 #include "metarm/eval/length_bias.h"
+#include "metarm/eval/outliers.h"
 #include "metarm/eval/policy_divergence.h"
 #include "metarm/eval/prompt_spread.h"
 #include "metarm/eval/rank_agreement.h"
@@ -28,6 +29,9 @@ struct EvalOptions {
   double near_tie = 0.1;
   std::string second_rm;
   std::string before;
+  bool outliers = false;
+  double outlier_level = 0.01;
+  std::vector<std::string> reference_responses;
   std::string policy;
   std::string reference_policy;
   std::vector<std::string> benchmark;
@@ -57,6 +61,21 @@ struct EvalOptions {
            .help = "Where discrimination was lost since: an earlier reward model, or the file of an earlier scoring (`score` of "
                    "the pairs and groups, or an evaluation's prompts.jsonl).",
            .needs = "responses"});
+    visit(self.outliers,
+          {.name = "outliers",
+           .help = "Which responses lie outside the reference's in the hidden states that rewards are read from, and their share "
+                   "[Mahalanobis outlier probability]. The reference: --reference-responses, else the responses of --pairs.",
+           .needs = "responses"});
+    visit(self.outlier_level, {.name = "outlier-level",
+                               .help = "Share of responses like the reference's that are taken for outliers; the reference has 1 / this "
+                                       "responses at least.",
+                               .min = 1e-6,
+                               .max = 0.5,
+                               .needs = "outliers"});
+    visit(self.reference_responses,
+          {.name = "reference-responses",
+           .help = "Response groups, of one response too, of an earlier policy such as the one that --policy started from.",
+           .needs = "outliers"});
     visit(self.policy, {.name = "policy",
                         .help = "Causal language model that sampled the responses, for its divergence from --reference-policy.",
                         .needs = "reference-policy"});
@@ -85,6 +104,7 @@ struct ResponseEvaluation {
   double length_correlation = 0;  // within groups
   std::optional<RankAgreement> agreement;
   std::optional<SpreadLoss> spread_loss;
+  std::optional<OutlierShare> outliers;
   std::vector<Json> prompts;  // prompt_rows
   std::int64_t skipped = 0;
 };

@@ -54,6 +54,16 @@ Json to_json(const SpreadLoss& loss) {
 
 Json to_json(const Estimate& estimate) { return {{"mean", estimate.mean}, {"standard_error", estimate.standard_error}}; }
 
+Json to_json(const OutlierShare& outliers) {
+  return {{"share", to_json(outliers.share)},
+          {"level", outliers.level},
+          {"farther", to_json(outliers.farther)},
+          {"distance", to_json(outliers.distance)},
+          {"reference_distance", outliers.reference_distance},
+          {"responses", outliers.responses},
+          {"reference_responses", outliers.reference_responses}};
+}
+
 Json to_json(const PolicyDivergence& divergence) {
   return {{"groups", divergence.groups},
           {"responses", divergence.responses},
@@ -82,6 +92,7 @@ Json to_json(const ResponseEvaluation& responses) {
   json["length_correlation"] = responses.length_correlation;
   if (responses.agreement) json["second_rm"] = to_json(*responses.agreement);
   if (responses.spread_loss) json["before"] = to_json(*responses.spread_loss);
+  if (responses.outliers) json["outliers"] = to_json(*responses.outliers);
   json["skipped"] = responses.skipped;
   return json;
 }
@@ -128,6 +139,11 @@ std::string histogram_text(const DifferenceStatistics& s) {
   return text;
 }
 
+std::string estimate_text(const Estimate& estimate) {
+  return std::isnan(estimate.standard_error) ? fmt::format("{:.4f}", estimate.mean)
+                                             : fmt::format("{:.4f} ± {:.4f}", estimate.mean, estimate.standard_error);
+}
+
 std::string responses_text(const ResponseEvaluation& evaluation) {
   const DifferenceStatistics& s = evaluation.differences;
   std::string text = fmt::format("reward differences of {} groups: mean {:.3f}, variance {:.3f}", s.groups, s.mean, s.variance);
@@ -145,12 +161,11 @@ std::string responses_text(const ResponseEvaluation& evaluation) {
   if (const auto& loss = evaluation.spread_loss)
     text += fmt::format("before: spread {} of the deviation, now {}; lost in {:.1f} % of {} groups\n", number_text(loss->before),
                         number_text(loss->after), 100 * loss->share_lost, loss->groups);
+  if (const auto& outliers = evaluation.outliers)
+    text += fmt::format("outliers: share {} of {} responses, {} of such as the reference's {}; farther out than one of these: {}\n",
+                        estimate_text(outliers->share), outliers->responses, outliers->level, outliers->reference_responses,
+                        estimate_text(outliers->farther));
   return text;
-}
-
-std::string estimate_text(const Estimate& estimate) {
-  return std::isnan(estimate.standard_error) ? fmt::format("{:.4f}", estimate.mean)
-                                             : fmt::format("{:.4f} ± {:.4f}", estimate.mean, estimate.standard_error);
 }
 
 std::string divergence_text(const PolicyDivergence& d) {

@@ -70,7 +70,7 @@ SpreadLoss spread_loss(const GroupScores& before, const GroupScores& after) {
 }
 
 std::vector<Json> prompt_rows(std::span<const ResponseGroup> groups, const GroupScores& scores,
-                              const std::vector<std::vector<float>>* second, const GroupScores* before) {
+                              const std::vector<std::vector<float>>* second, const GroupScores* before, const GroupOutliers* outliers) {
   std::vector<std::pair<double, Json>> rows;  // what they are sorted by, ascending
   for (std::size_t i = 0; i < groups.size(); ++i) {
     Json row = to_json(groups[i]);
@@ -83,6 +83,7 @@ std::vector<Json> prompt_rows(std::span<const ResponseGroup> groups, const Group
       row["second_rewards"] = (*second)[i];
       row["tau_b"] = kendall_tau_b(scores.rewards[i], (*second)[i]);
     }
+    if (outliers != nullptr) row.update({{"outlier_distances", outliers->distances[i]}, {"outlier_p_values", outliers->p_values[i]}});
     double key = spread;
     if (before != nullptr) {
       const double earlier = scaled_spread(*before, i);

@@ -29,11 +29,18 @@ struct SpreadLoss {
 };
 SpreadLoss spread_loss(const GroupScores& before, const GroupScores& after);
 
+// Of outliers.h, a vector a row, one a response; NaN where it was not scored.
+struct GroupOutliers {
+  std::vector<std::vector<float>> distances, p_values;
+};
+
 // A row a group: its own fields with `rewards`, `spread`, `scaled_spread` (in units of `reward_deviation`), and where there is an earlier
-// model `before_rewards`, `before_scaled_spread` and `spread_loss`; where there is a second one `second_rewards` and `tau_b`. null for what
-// is undefined. The largest loss first, without an earlier model the smallest spread; what has neither last; else in the order given.
+// model `before_rewards`, `before_scaled_spread` and `spread_loss`; where there is a second one `second_rewards` and `tau_b`; where there
+// are outliers `outlier_distances` and `outlier_p_values`. null for what is undefined. The largest loss first, without an earlier model the
+// smallest spread; what has neither last; else in the order given.
 std::vector<Json> prompt_rows(std::span<const ResponseGroup> groups, const GroupScores& scores,
-                              const std::vector<std::vector<float>>* second, const GroupScores* before);
+                              const std::vector<std::vector<float>>* second, const GroupScores* before,
+                              const GroupOutliers* outliers = nullptr);
 
 // An earlier scoring of the same response groups, in any order among others: rows of `score` (groups with `rewards`; pairs with
 // `chosen_reward` and `rejected_reward`, which give the deviation), or prompt_rows (whose `reward_deviation` does). Input error for a group

@@ -27,6 +27,8 @@ const ROUND_FIGURES = [
       ["responses.before.before", "Mean / deviation by the earlier reward model", "fixed"],
       ["responses.before.share_lost", "Prompts that lost discrimination since", "percent"],
       ["responses.near_ties", "Near ties", "percent"],
+      ["responses.outliers.farther", "Farther out than a reference response", "fixed"],
+      ["responses.outliers.share", "Outliers", "percent"],
     ],
   },
   {
