@@ -7,7 +7,7 @@
 #include "metarm/base/error.h"
 #include "metarm/base/stopwatch.h"
 #include "metarm/base/wall_clock.h"
-#include "metarm/serve/checkpoint_digest.h"
+#include "metarm/model/checkpoint_digest.h"
 
 namespace metarm {
 

@@ -6,8 +6,8 @@
 #include "metarm/base/error.h"
 #include "metarm/base/wall_clock.h"
 #include "metarm/model/attribution.h"
+#include "metarm/model/checkpoint_digest.h"
 #include "metarm/model/torch_errors.h"
-#include "metarm/serve/checkpoint_digest.h"
 
 namespace metarm {
 

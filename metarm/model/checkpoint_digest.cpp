@@ -1,4 +1,4 @@
-#include "metarm/serve/checkpoint_digest.h"
+#include "metarm/model/checkpoint_digest.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,6 @@
 #include <cstring>
 #include <filesystem>
 #include <set>
-#include <span>
 
 #include "metarm/base/file.h"
 #include "metarm/base/random.h"
@@ -19,6 +18,14 @@ namespace metarm {
 namespace {
 
 namespace fs = std::filesystem;
+
+bool decides_scores(const fs::path& file) {
+  static const std::set<std::string> kTypes = {".json", ".safetensors", ".bin", ".pt", ".jinja", ".txt"};
+  if (file.filename() == "manifest.json") return false;  // of shift/rm_versions.h: about the checkpoint, not of it
+  return fs::is_regular_file(file) && kTypes.contains(file.extension().string());
+}
+
+}  // namespace
 
 // Four lanes, since each step of one waits for the one before.
 std::uint64_t digest_bytes(std::span<const std::byte> bytes) {
@@ -37,14 +44,6 @@ std::uint64_t digest_bytes(std::span<const std::byte> bytes) {
   for (const std::uint64_t lane : lanes) digest = mix64(digest ^ lane);
   return digest;
 }
-
-bool decides_scores(const fs::path& file) {
-  static const std::set<std::string> kTypes = {".json", ".safetensors", ".bin", ".pt", ".jinja", ".txt"};
-  if (file.filename() == "manifest.json") return false;  // of shift/rm_versions.h: about the checkpoint, not of it
-  return fs::is_regular_file(file) && kTypes.contains(file.extension().string());
-}
-
-}  // namespace
 
 std::string digest_checkpoint(const std::string& directory) {
   std::set<fs::path> files;

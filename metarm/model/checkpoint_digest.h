@@ -1,13 +1,18 @@
-// What tells one version of a served model from another.
+// What tells one checkpoint from another: digests of 64 bits, the same on every machine. For changes, not against forgery.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
 
 namespace metarm {
 
+std::uint64_t digest_bytes(std::span<const std::byte> bytes);
+
 // 16 hexadecimal digits of the files in a checkpoint's directory that decide a score: config, weights, tokenizer, chat template, adapter;
 // of an ensemble also those of its members.
-// The same on every machine. io error where a file cannot be read.
+// io error where a file cannot be read.
 std::string digest_checkpoint(const std::string& directory);
 
 }  // namespace metarm
