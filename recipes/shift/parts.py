@@ -51,17 +51,22 @@ class Seed:
         """As the proxies', and as long whatever the number of pairs."""
         return {name: value for name, value in G.PROXY.items() if name != "epochs"} | {"max_steps": self.steps, "seed": self.seed} | options
 
+    def groups(self, name):
+        """Of four responses each, as the policy draws them that the plain model selects."""
+        return bestofn.draw_groups(self.work, part_folder(self.seed, name), self.labelled["train"], self.plain["train"], G.POLICY_N, 4, f"{self.seed} 1")
+
     def train(self, name, pairs, **options):
+        if "consistency_coef" in options:
+            options["responses"] = self.groups(name)
         return self.work.run(self.path(name, "rm"), "train", model=self.work.path("trunk"), pairs=pairs, **self.training(**options))
 
     def augmented(self, name, groups=False, **options):
-        more = {"groups": self.plain["train"]} if groups else {}
+        more = {"groups": self.plain["train"]} if groups else {"rm": self.proxy} if "min_label_gap" in options else {}
         return self.work.run(self.path(name, "pairs.jsonl"), "augment", pairs=self.pairs, seed=self.seed, **more, **options)
 
     def aligned(self, name, **options):
-        groups = bestofn.draw_groups(self.work, part_folder(self.seed, name), self.labelled["train"], self.plain["train"], G.POLICY_N, 4, f"{self.seed} 1")
         held_out = {"eval_pairs": self.reference} if "eval_steps" in options else {}
-        return self.work.run(self.path(name, "rm"), "align", model=self.proxy, pairs=self.pairs, responses=groups, seed=self.seed + 100, **held_out, **G.ALIGN | options)
+        return self.work.run(self.path(name, "rm"), "align", model=self.proxy, pairs=self.pairs, responses=self.groups(name), seed=self.seed + 100, **held_out, **G.ALIGN | options)
 
     def members(self):
         """That differ by their pairs and their order, from one language model with one head, so that their weights may be averaged."""
@@ -123,7 +128,7 @@ def makes(seed, name, step):
     if name == PLAIN:
         return step == f"seed-{seed}/proxy"
     of_members = name in S.ENSEMBLES or name in (S.MERGED, S.DISTILLED)
-    of_plain = name in S.ALIGNMENTS or "groups" in S.AUGMENTATIONS.get(name, {})
+    of_plain = name in S.ALIGNMENTS or {"groups", "min_label_gap"} & S.AUGMENTATIONS.get(name, {}).keys() or "consistency_coef" in S.TRAININGS.get(name, {})
     shared = [start_folder(seed), *member_folders(seed)] if of_members else [f"seed-{seed}/proxy", f"{part_folder(seed, PLAIN)}/train.jsonl"] if of_plain else []
     measured = [f"{part_folder(seed, name)}/{pool}.jsonl" for pool in (*bestofn.MEASURED, bestofn.LAST)]
     return step in shared or (step.startswith(f"{part_folder(seed, name)}/") and step not in measured)
