@@ -12,6 +12,16 @@ namespace {
 
 double sum(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
 
+// Null where the difference of both is within the tolerance, or nothing more may be done.
+PathIntegral* side_to_refine(PathIntegral& a, PathIntegral& b, double tolerance, std::int64_t max_points) {
+  if (IntegralError{a.error().sum - b.error().sum, a.error().squares + b.error().squares}.within(tolerance)) return nullptr;
+  PathIntegral* const sides[] = {&a, &b};
+  PathIntegral* worse = nullptr;
+  for (PathIntegral* const side : sides)
+    if (side->points() < max_points && (worse == nullptr || side->error().squares > worse->error().squares)) worse = side;
+  return worse;
+}
+
 }  // namespace
 
 double DifferenceAttribution::error() const {
@@ -32,18 +42,14 @@ DifferenceAttribution difference_attribution(const Attribution& chosen, const At
 
 std::vector<Attribution> attribute_pair(const RewardModel& reward_model, const TokenIds& chosen, const TokenIds& rejected, TokenId baseline,
                                         const AttributionOptions& options) {
-  const TokenIds* const tokens[] = {&chosen, &rejected};
-  std::vector<Attribution> sides;
-  for (const TokenIds* side : tokens) sides.push_back(attribute_reward(reward_model, *side, baseline, options));
-  AttributionOptions more = options;
-  for (;;) {
-    const std::int64_t points = std::min(sides[0].points, sides[1].points);
-    if (!options.integrated || points >= options.max_points) return sides;
-    if (difference_attribution(sides[0], sides[1], 0).error() <= options.tolerance) return sides;
-    more.first_points = std::min(2 * points, options.max_points);
-    for (std::size_t i = 0; i < 2; ++i)
-      if (sides[i].points < more.first_points) sides[i] = attribute_reward(reward_model, *tokens[i], baseline, more);
-  }
+  if (!options.integrated || options.points > 0)
+    return {attribute_reward(reward_model, chosen, baseline, options), attribute_reward(reward_model, rejected, baseline, options)};
+  PathIntegral sides[] = {{reward_model, chosen, baseline, options.tokens_per_batch},
+                          {reward_model, rejected, baseline, options.tokens_per_batch}};
+  for (PathIntegral& side : sides) side.refine_within(options.tolerance * std::abs(side.difference()), options.max_points);
+  const double tolerance = options.tolerance * std::abs(sides[0].difference() - sides[1].difference());
+  while (PathIntegral* const worse = side_to_refine(sides[0], sides[1], tolerance, options.max_points)) worse->refine(tolerance);
+  return {sides[0].attribution(), sides[1].attribution()};
 }
 
 }  // namespace metarm

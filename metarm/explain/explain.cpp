@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "metarm/explain/explained_model.h"
 #include "metarm/explain/principal_plane.h"
 #include "metarm/model/ensemble_config.h"
+#include "metarm/model/lora.h"
 
 namespace metarm {
 
@@ -28,6 +30,14 @@ void check_options(const ExplainOptions& options, const Parsed& parsed) {
       fail_input("explain: --{} {}: expected one reward model, got an ensemble; explain its members one by one", name, *model);
   if (options.influence && options.pairs.empty())
     fail_input("explain: --influence: expected --pairs with it, whose reward differences are pulled, got none");
+  if (parsed.given.contains("projection") && options.influence_weights != InfluenceWeights::lora)
+    fail_input("explain: --projection: expected --influence-weights lora with it, got {}; it has no effect so",
+               enum_name(options.influence_weights));
+  if (options.influence_weights == InfluenceWeights::lora && !is_adapter(options.model))
+    fail_input(
+        "explain: --influence-weights lora: expected an adapter as --model, got {}, which has no adapter_config.json; "
+        "--influence-weights head takes any reward model",
+        options.model);
   const bool explains_more = !options.compare.empty() || options.influence || options.map;
   if (options.attribution == AttributionMethod::none && !explains_more)
     fail_input(
@@ -139,9 +149,22 @@ class Explainer {
     }
     if (pairs.empty()) return;
     for (const ExplainRow& row : training) all.push_back(&row);
+    const PairGradients of_training = training_gradients(all);
     const std::vector<Influences> found =
-        find_influences(model_->gradients(pairs, false), model_->gradients(all, true), options_.influence_by, options_.top);
+        find_influences(model_->gradients(pairs, false), of_training, options_.influence_by, options_.top);
     for (std::size_t i = 0; i < found.size(); ++i) rows_[places[i]].json["influence"] = influence_json(found[i], training);
+  }
+
+  PairGradients training_gradients(const std::vector<const ExplainRow*>& pairs) {
+    if (options_.index.empty()) return model_->gradients(pairs, true);
+    const GradientSource source = model_->gradient_source(pairs);
+    if (std::filesystem::exists(options_.index)) {
+      log_.info(fmt::format("{}: gradients of {} training pairs", options_.index, pairs.size()));
+      return load_gradient_index(options_.index, source);
+    }
+    PairGradients gradients = model_->gradients(pairs, true);
+    save_gradient_index(options_.index, source, gradients);
+    return gradients;
   }
 
   void find_places(const std::vector<std::size_t>& order) {

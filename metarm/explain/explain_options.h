@@ -24,6 +24,11 @@ struct EnumNames<InfluenceMeasure> {
                                                                         {InfluenceMeasure::dot, "dot"}};
 };
 
+template <>
+struct EnumNames<InfluenceWeights> {
+  static constexpr std::pair<InfluenceWeights, const char*> values[] = {{InfluenceWeights::head, "head"}, {InfluenceWeights::lora, "lora"}};
+};
+
 struct ExplainOptions {
   std::string model;
   std::vector<std::string> pairs;
@@ -31,12 +36,15 @@ struct ExplainOptions {
   std::string output;
   std::int64_t limit = 0;
   AttributionMethod attribution = AttributionMethod::integrated;
-  double tolerance = 0.02;
+  double tolerance = 0.05;
   std::int64_t points = 0;
   std::string compare;
   bool influence = false;
   std::vector<std::string> train_pairs;
   InfluenceMeasure influence_by = InfluenceMeasure::cosine;
+  InfluenceWeights influence_weights = InfluenceWeights::head;
+  std::int64_t projection = 8192;
+  std::string index;
   std::int64_t top = 5;
   bool map = false;
   ScoringOptions scoring;
@@ -60,24 +68,39 @@ struct ExplainOptions {
                  "at all."});
     visit(self.tolerance,
           {.name = "tolerance",
-           .help = "The integral's points are doubled until the values add up to the reward, and to the reward difference, but "
-                   "for this share.",
+           .help = "The integral gets points, where it errs most, until the values add up to the reward, and to the reward difference, but "
+                   "for this share; 512 points a text at about most.",
            .min = 1e-6,
            .max = 1});
-    visit(self.points,
-          {.name = "points", .help = "Points of the integral; 0: from 8 up to 256, as --tolerance needs.", .min = 0, .max = 4096});
+    visit(self.points, {.name = "points", .help = "Points of the integral; 0: as --tolerance needs.", .min = 0, .max = 4096});
     visit(self.compare,
           {.name = "compare",
            .help = "Another reward model with the same tokenizer, such as --model aligned: what changed from --model to it, per "
                    "row and token; the rows that changed most first."});
     visit(self.influence,
           {.name = "influence",
-           .help = "Which --train-pairs pull each pair's reward difference up or down, by the gradients of the reward head.",
+           .help = "Which --train-pairs pull each pair's reward difference up or down, by the gradients of the pairs' losses.",
            .needs = "train-pairs"});
     visit(self.train_pairs, {.name = "train-pairs", .help = "Pairs that --model was trained on.", .needs = "influence"});
     visit(self.influence_by, {.name = "influence-by",
                               .help = "What training pairs are ordered by: the cosine of the two gradients, or their product.",
                               .needs = "influence"});
+    visit(self.influence_weights,
+          {.name = "influence-weights",
+           .help = "Whose gradients: those of the reward head, exact and without a backward pass; or those of the LoRA matrices, "
+                   "where --model is an adapter.",
+           .needs = "influence"});
+    visit(self.projection,
+          {.name = "projection",
+           .help = "Numbers to which --influence-weights lora projects a gradient at random, by --seed: cosines err by about 1 over "
+                   "its root. 0: whole gradients, for tiny models. [LESS]",
+           .min = 0,
+           .max = 1 << 20,
+           .needs = "influence"});
+    visit(self.index, {.name = "index",
+                       .help = "File of the training pairs' gradients: read where it is there, and must be of this model and these "
+                               "pairs; else made and written.",
+                       .needs = "influence"});
     visit(self.top, {.name = "top", .help = "Training pairs named for each pair, each way.", .min = 1, .needs = "influence"});
     visit(self.map,
           {.name = "map",

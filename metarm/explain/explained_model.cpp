@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <functional>
 
+#include "metarm/base/random.h"
 #include "metarm/explain/difference_attribution.h"
+#include "metarm/model/checkpoint_digest.h"
 #include "metarm/model/hidden_states.h"
+#include "metarm/model/lora.h"
 
 namespace metarm {
 
@@ -16,18 +19,22 @@ AttributionOptions attribution_options(const ExplainOptions& options) {
   AttributionOptions asked;
   asked.integrated = options.attribution == AttributionMethod::integrated;
   asked.tolerance = options.tolerance;
-  if (options.points > 0) asked.first_points = asked.max_points = options.points;
+  asked.points = options.points;
   asked.tokens_per_batch = std::min(asked.tokens_per_batch, options.scoring.tokens_per_batch);
   return asked;
 }
 
-constexpr std::size_t kPairs = 256;  // whose hidden states are there at once, where their gradients alone are kept
+// What gradients are made of is there for some pairs at once: so many, and so many numbers.
+constexpr std::size_t kPairs = 256, kNumbers = 1 << 24;
 
 std::function<void(std::int64_t)> show_progress(Log& log, std::string task, std::size_t total, std::size_t before = 0) {
   return [&log, task = std::move(task), total, before](std::int64_t done) {
     log.progress(task, static_cast<std::int64_t>(before) + done, static_cast<std::int64_t>(total), "");
   };
 }
+
+double margin_of(const ExplainRow& pair) { return pair.json.value("margin", 0.0); }
+double weight_of(const ExplainRow& pair) { return pair.json.value("weight", 1.0); }
 
 }  // namespace
 
@@ -88,23 +95,70 @@ at::Tensor ExplainedModel::hidden(std::span<const ExplainRow* const> rows, std::
                        show_progress(log_, "hidden states", rows.size(), begin));
 }
 
-HeadGradients ExplainedModel::gradients(std::span<const ExplainRow* const> pairs, bool weigh) const {
+PairGradients ExplainedModel::gradients(std::span<const ExplainRow* const> pairs, bool weigh) {
+  if (options_.influence_weights == InfluenceWeights::lora && !lora_) load_adapter();
   const at::Tensor& head = opened_.scorer.only("metarm explain").model.weights.at(Slot::score);
+  const std::int64_t width = lora_ ? lora_->width() : head.numel();
   const auto count = static_cast<std::int64_t>(pairs.size());
-  HeadGradients all{at::empty({count, head.numel()}, at::kFloat), at::empty({count}, at::kDouble)};
-  for (std::size_t begin = 0; begin < pairs.size(); begin += kPairs) {
-    const std::size_t end = std::min(begin + kPairs, pairs.size());
+  const std::size_t at_once = std::clamp(kNumbers / static_cast<std::size_t>(width), std::size_t{1}, kPairs);
+  PairGradients all{at::empty({count, width}, at::kFloat), at::empty({count}, at::kDouble)};
+  for (std::size_t begin = 0; begin < pairs.size(); begin += at_once) {
+    const std::size_t end = std::min(begin + at_once, pairs.size());
     std::vector<double> margins, weights;
     for (const ExplainRow* pair : pairs.subspan(begin, end - begin)) {
-      margins.push_back(weigh ? pair->json.value("margin", 0.0) : 0);
-      weights.push_back(weigh ? pair->json.value("weight", 1.0) : 1);
+      margins.push_back(weigh ? margin_of(*pair) : 0);
+      weights.push_back(weigh ? weight_of(*pair) : 1);
     }
-    const HeadGradients part = head_gradients(hidden(pairs, begin, end), head, margins, weights);
+    const PairGradients part =
+        lora_ ? lora_gradients(pairs, begin, end, margins, weights) : head_gradients(hidden(pairs, begin, end), head, margins, weights);
     const auto place = static_cast<std::int64_t>(begin), rows = static_cast<std::int64_t>(end - begin);
     all.direction_BD.narrow(0, place, rows).copy_(part.direction_BD);
     all.length_B.narrow(0, place, rows).copy_(part.length_B);
   }
   return all;
+}
+
+PairGradients ExplainedModel::lora_gradients(std::span<const ExplainRow* const> pairs, std::size_t begin, std::size_t end,
+                                             const std::vector<double>& margins, const std::vector<double>& weights) const {
+  const auto rows = static_cast<std::int64_t>(end - begin);
+  at::Tensor slope_BD = at::empty({rows, lora_->width()}, at::kDouble), difference_B = at::empty({rows}, at::kDouble);
+  const std::function<void(std::int64_t)> progress = show_progress(log_, "gradients", pairs.size(), begin);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const LoraGradients::Slope slope = lora_->slope(pairs[begin + static_cast<std::size_t>(row)]->sequences);
+    std::ranges::copy(slope.gradient, slope_BD[row].mutable_data_ptr<double>());
+    difference_B[row] = slope.difference;
+    progress(row + 1);
+  }
+  return pair_gradients(slope_BD, difference_B, margins, weights);
+}
+
+void ExplainedModel::load_adapter() {
+  const at::Device device = resolve_device(options_.common);
+  std::vector<AdapterBase> bases;
+  LoadedRewardModel loaded = load_unmerged_adapter(directory_, resolve_dtype(options_.common, device, Work::scoring), device,
+                                                   options_.scoring.fixed_pooling(), bases, log_);
+  lora_.emplace(std::move(loaded.reward_model), options_.projection, static_cast<std::uint64_t>(options_.common.seed));
+}
+
+GradientSource ExplainedModel::gradient_source(std::span<const ExplainRow* const> pairs) const {
+  GradientSource source;
+  source.model = digest_checkpoint(directory_);
+  if (is_adapter(directory_)) source.model += digest_checkpoint(adapter_base(directory_));
+  std::uint64_t digest = 1;
+  for (const ExplainRow* pair : pairs) {
+    for (const TokenIds& tokens : pair->sequences) digest = mix64(digest ^ digest_bytes(std::as_bytes(std::span(tokens))));
+    const double numbers[] = {margin_of(*pair), weight_of(*pair)};
+    digest = mix64(digest ^ digest_bytes(std::as_bytes(std::span(numbers))));
+  }
+  source.pairs = fmt::format("{:016x}", digest);
+  const RewardModel& model = opened_.scorer.only("metarm explain");
+  source.weights = options_.influence_weights == InfluenceWeights::head ? "the reward head"
+                   : options_.projection == 0
+                       ? "the LoRA matrices, whole"
+                       : fmt::format("the LoRA matrices, projected to {} by seed {}", options_.projection, options_.common.seed);
+  source.weights += fmt::format(", in {}{}", c10::toString(model.model.weights.at(Slot::score).scalar_type()),
+                                model.pooling == Pooling::last ? ", of the last token" : "");
+  return source;
 }
 
 }  // namespace metarm

@@ -1,12 +1,15 @@
 // A reward model that explains rows: their rewards, the unit of these, and which tokens they come from.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "metarm/base/log.h"
 #include "metarm/explain/explain_options.h"
+#include "metarm/explain/gradient_index.h"
+#include "metarm/explain/lora_gradients.h"
 #include "metarm/explain/row_json.h"
 #include "metarm/model/open.h"
 
@@ -31,17 +34,23 @@ class ExplainedModel {
 
   // Of the rows' sequences, row after row: float32 [B, D].
   at::Tensor hidden(std::span<const ExplainRow* const> rows) const;
-  // Of the pairs' losses. `weigh`: by the pairs' own margins and weights, as a training on them does. Hidden states of some pairs at a
-  // time are in memory beside them.
-  HeadGradients gradients(std::span<const ExplainRow* const> pairs, bool weigh) const;
+  // Of the pairs' losses. `weigh`: by the pairs' own margins and weights, as a training on them does. What they are made of is in memory
+  // for some pairs at a time.
+  PairGradients gradients(std::span<const ExplainRow* const> pairs, bool weigh);
+  // What gradients(pairs, true) are of.
+  GradientSource gradient_source(std::span<const ExplainRow* const> pairs) const;
 
  private:
   at::Tensor hidden(std::span<const ExplainRow* const> rows, std::size_t begin, std::size_t end) const;
+  PairGradients lora_gradients(std::span<const ExplainRow* const> pairs, std::size_t begin, std::size_t end,
+                               const std::vector<double>& margins, const std::vector<double>& weights) const;
+  void load_adapter();
 
   std::string directory_;
   const ExplainOptions& options_;
   Log& log_;
   OpenRewardModel opened_;
+  std::optional<LoraGradients> lora_;
   TokenId baseline_;
   AttributionOptions attribution_;
   std::vector<std::vector<float>> rewards_;

@@ -24,18 +24,24 @@ std::vector<Influence> strongest(const at::Tensor& measure_B, const at::Tensor& 
 
 }  // namespace
 
-HeadGradients head_gradients(const at::Tensor& hidden_BD, const at::Tensor& head_D, const std::vector<double>& margins,
+PairGradients pair_gradients(const at::Tensor& slope_BD, const at::Tensor& difference_B, const std::vector<double>& margins,
                              const std::vector<double>& weights) {
-  const at::Tensor sides = hidden_BD.reshape({-1, 2, hidden_BD.size(1)}).to(at::kDouble);
-  const at::Tensor apart_BD = sides.select(1, 0) - sides.select(1, 1);
-  const at::Tensor difference_B = at::mv(apart_BD, head_D.reshape({-1}).to(at::kCPU, at::kDouble));
-  const at::Tensor scale_B = at::tensor(weights, at::kDouble) * at::sigmoid(at::tensor(margins, at::kDouble) - difference_B);
-  const at::Tensor norm_B = apart_BD.square().sum(1).sqrt();
-  const at::Tensor direction_BD = -apart_BD / norm_B.clamp_min(1e-30).unsqueeze(1) * at::sign(scale_B).unsqueeze(1);
+  const at::Tensor slope = slope_BD.to(at::kDouble);
+  const at::Tensor scale_B =
+      at::tensor(weights, at::kDouble) * at::sigmoid(at::tensor(margins, at::kDouble) - difference_B.to(at::kDouble));
+  const at::Tensor norm_B = slope.square().sum(1).sqrt();
+  const at::Tensor direction_BD = -slope / norm_B.clamp_min(1e-30).unsqueeze(1) * at::sign(scale_B).unsqueeze(1);
   return {direction_BD.to(at::kFloat), scale_B * norm_B};
 }
 
-std::vector<Influences> find_influences(const HeadGradients& explained, const HeadGradients& training, InfluenceMeasure by,
+PairGradients head_gradients(const at::Tensor& hidden_BD, const at::Tensor& head_D, const std::vector<double>& margins,
+                             const std::vector<double>& weights) {
+  const at::Tensor sides = hidden_BD.reshape({-1, 2, hidden_BD.size(1)}).to(at::kDouble);
+  const at::Tensor apart_BD = sides.select(1, 0) - sides.select(1, 1);
+  return pair_gradients(apart_BD, at::mv(apart_BD, head_D.reshape({-1}).to(at::kCPU, at::kDouble)), margins, weights);
+}
+
+std::vector<Influences> find_influences(const PairGradients& explained, const PairGradients& training, InfluenceMeasure by,
                                         std::int64_t top) {
   std::vector<Influences> all;
   const at::Tensor training_DB = training.direction_BD.t();

@@ -4,9 +4,12 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <functional>
 #include <numbers>
 #include <numeric>
+#include <set>
 #include <span>
 #include <utility>
 
@@ -24,10 +27,30 @@ std::pair<double, double> legendre(std::int64_t n, double x) {
   return {value, static_cast<double>(n) * (x * value - before) / (x * x - 1)};
 }
 
-// Rewards of sequences that are given by their embeddings, and the gradients with respect to these.
-class EmbeddedSequence {
+// Lobatto's rule: exact for polynomials of degree 7. Its ends are its neighbours', its middle an end of its halves.
+constexpr std::array<double, 5> kLobattoPoints = {0, 0.17267316464601142810, 0.5, 0.82732683535398857190, 1};
+constexpr std::array<double, 5> kLobattoWeights = {1.0 / 20, 49.0 / 180, 16.0 / 45, 49.0 / 180, 1.0 / 20};
+constexpr std::int64_t kFirstPieces = 4;
+double lobatto_place(double begin, double end, std::size_t k) { return k == 4 ? end : begin + (end - begin) * kLobattoPoints[k]; }
+
+std::vector<double> products(const at::Tensor& gradient, const at::Tensor& difference) {
+  const at::Tensor values = (gradient * difference).sum(-1, false, at::kDouble).cpu().contiguous();
+  return {values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel()};
+}
+
+void add(std::vector<double>& sum, const std::vector<double>& values, double weight) {
+  sum.resize(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) sum[i] += weight * values[i];
+}
+
+double sum_of(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
+
+}  // namespace
+
+// Rewards of the sequence when it is given by embeddings on the way to its own, and their gradients with respect to these.
+class PathIntegral::Sequence {
  public:
-  EmbeddedSequence(const RewardModel& reward_model, const TokenIds& tokens, TokenId baseline, std::int64_t tokens_per_batch)
+  Sequence(const RewardModel& reward_model, const TokenIds& tokens, TokenId baseline, std::int64_t tokens_per_batch)
       : model_(reward_model.model), length_(static_cast<std::int64_t>(tokens.size())), tokens_per_batch_(tokens_per_batch) {
     const at::NoGradGuard no_grad;
     const TokenTree tree = make_token_tree(std::span(&tokens, 1));
@@ -38,26 +61,20 @@ class EmbeddedSequence {
     begin_ = table[baseline].unsqueeze(0).expand_as(end_);
   }
 
-  at::Tensor difference() const { return (end_ - begin_).to(at::kFloat); }
-
-  // For each place on the way from the baseline (0) to the sequence (1): its reward and its gradient [n, D].
-  struct Passed {
-    std::vector<double> rewards;
-    std::vector<at::Tensor> gradients;
-  };
-  Passed pass(const std::vector<double>& places, bool gradients) const {
-    Passed passed;
+  // As many places a forward and backward pass as tokens_per_batch allows.
+  std::vector<Node> at(const std::vector<double>& places) const {
+    std::vector<Node> nodes;
     const auto part = static_cast<std::size_t>(std::max<std::int64_t>(1, tokens_per_batch_ / length_));
     for (std::size_t begin = 0; begin < places.size(); begin += part)
-      pass_part(std::span(places).subspan(begin, std::min(part, places.size() - begin)), gradients, passed);
-    return passed;
+      pass(std::span(places).subspan(begin, std::min(part, places.size() - begin)), nodes);
+    return nodes;
   }
 
  private:
-  void pass_part(std::span<const double> places, bool gradients, Passed& passed) const {
+  void pass(std::span<const double> places, std::vector<Node>& nodes) const {
     std::vector<at::Tensor> embedded;
     for (const double place : places) embedded.push_back(begin_ + place * (end_ - begin_));
-    at::Tensor leaf = at::cat(embedded).detach().set_requires_grad(gradients);
+    const at::Tensor leaf = at::cat(embedded).detach().set_requires_grad(true);
 
     // Token i of the batch has row i of the table: its embedding.
     Model model = model_;
@@ -75,13 +92,12 @@ class EmbeddedSequence {
       batch.row_segment.push_back(row);
       pooled.push_back(first + pooled_);
     }
-    const at::AutoGradMode mode(gradients);
+    const at::AutoGradMode with_gradients(true);
     const at::Tensor reward_B = batch_rewards(model, batch, pooled, {});
-    const at::Tensor rewards = reward_B.detach().cpu();
-    for (std::int64_t row = 0; row < rewards.size(0); ++row) passed.rewards.push_back(rewards[row].item<double>());
-    if (!gradients) return;
     const at::Tensor gradient = torch::autograd::grad({reward_B.sum()}, {leaf})[0].to(at::kFloat);
-    for (const at::Tensor& one : gradient.split(length_)) passed.gradients.push_back(one);
+    const at::Tensor rewards = reward_B.detach().cpu(), difference = (end_ - begin_).to(at::kFloat);
+    for (std::int64_t row = 0; row < rewards.size(0); ++row)
+      nodes.push_back({rewards[row].item<double>(), products(gradient.narrow(0, row * length_, length_), difference)});
   }
 
   Model model_;
@@ -89,21 +105,17 @@ class EmbeddedSequence {
   at::Tensor begin_, end_;  // [n, D]
 };
 
-std::vector<double> products(const at::Tensor& gradient, const at::Tensor& difference) {
-  const at::Tensor values = (gradient * difference).sum(-1, false, at::kDouble).cpu().contiguous();
-  return {values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel()};
+bool IntegralError::within(double tolerance) const { return std::abs(sum) <= tolerance && std::sqrt(squares) <= tolerance; }
+
+PathIntegral::PathIntegral(const RewardModel& reward_model, const TokenIds& tokens, TokenId baseline, std::int64_t tokens_per_batch)
+    : sequence_(std::make_unique<Sequence>(reward_model, tokens, baseline, tokens_per_batch)) {
+  std::vector<Piece> pieces;
+  for (std::int64_t i = 0; i < kFirstPieces; ++i)
+    pieces.push_back({static_cast<double>(i) / kFirstPieces, static_cast<double>(i + 1) / kFirstPieces, 0});
+  add_pieces(std::move(pieces));
 }
 
-std::vector<double> integrate(const EmbeddedSequence& sequence, std::int64_t points) {
-  const Quadrature rule = gauss_legendre(points);
-  const EmbeddedSequence::Passed passed = sequence.pass(rule.points, true);
-  at::Tensor mean = at::zeros_like(passed.gradients.front());
-  for (std::size_t i = 0; i < rule.weights.size(); ++i) mean.add_(passed.gradients[i], rule.weights[i]);
-  return products(mean, sequence.difference());
-}
-
-}  // namespace
-
+PathIntegral::~PathIntegral() = default;
 Quadrature gauss_legendre(std::int64_t n) {
   Quadrature rule;
   for (std::int64_t i = 0; i < n; ++i) {
@@ -130,19 +142,73 @@ TokenId baseline_token(const RewardModel& reward_model, const Tokenizer& tokeniz
   return static_cast<TokenId>(reward_model.pad_token_id ? *reward_model.pad_token_id : tokenizer.special().eos.value_or(0));
 }
 
+Attribution PathIntegral::attribution() const {
+  Attribution attribution{{}, nodes_.at(1).reward, nodes_.at(0).reward, points()};
+  for (const Piece& piece : pieces_) add(attribution.values, integrate(piece), 1);
+  return attribution;
+}
+
+double PathIntegral::difference() const { return nodes_.at(1).reward - nodes_.at(0).reward; }
+
+std::vector<double> PathIntegral::integrate(const Piece& piece) const {
+  std::vector<double> values;
+  for (std::size_t k = 0; k < kLobattoPoints.size(); ++k)
+    add(values, nodes_.at(lobatto_place(piece.begin, piece.end, k)).values, (piece.end - piece.begin) * kLobattoWeights[k]);
+  return values;
+}
+
+void PathIntegral::add_pieces(std::vector<Piece> pieces) {
+  std::set<double> missing;
+  for (const Piece& piece : pieces)
+    for (std::size_t k = 0; k < kLobattoPoints.size(); ++k)
+      if (const double place = lobatto_place(piece.begin, piece.end, k); !nodes_.contains(place)) missing.insert(place);
+  const std::vector<double> places(missing.begin(), missing.end());
+  std::vector<Node> found = sequence_->at(places);
+  for (std::size_t i = 0; i < places.size(); ++i) nodes_.emplace(places[i], std::move(found[i]));
+  for (Piece& piece : pieces) {
+    piece.error = sum_of(integrate(piece)) - (nodes_.at(piece.end).reward - nodes_.at(piece.begin).reward);
+    pieces_.push_back(piece);
+  }
+  error_ = {};
+  for (const Piece& piece : pieces_) {
+    error_.sum += piece.error;
+    error_.squares += piece.error * piece.error;
+  }
+}
+
+void PathIntegral::refine(double tolerance) {
+  std::ranges::sort(pieces_, std::ranges::greater(), [](const Piece& piece) { return std::abs(piece.error); });
+  double squares = error_.squares;
+  std::vector<Piece> halves;
+  std::size_t worst = 0;
+  do {
+    const Piece& piece = pieces_[worst++];
+    const double middle = (piece.begin + piece.end) / 2;
+    halves.push_back({piece.begin, middle, 0});
+    halves.push_back({middle, piece.end, 0});
+    squares -= piece.error * piece.error;
+  } while (worst < pieces_.size() && std::sqrt(std::max(squares, 0.0)) > tolerance / 2);
+  pieces_.erase(pieces_.begin(), pieces_.begin() + static_cast<std::ptrdiff_t>(worst));
+  add_pieces(std::move(halves));
+}
+
+void PathIntegral::refine_within(double tolerance, std::int64_t max_points) {
+  while (!error_.within(tolerance) && points() < max_points) refine(tolerance);
+}
+
 Attribution attribute_reward(const RewardModel& reward_model, const TokenIds& tokens, TokenId baseline, const AttributionOptions& options) {
-  const EmbeddedSequence sequence(reward_model, tokens, baseline, options.tokens_per_batch);
-  const std::vector<double> ends = sequence.pass({0, 1}, false).rewards;
-  Attribution attribution{{}, ends[1], ends[0], 1};
-  if (!options.integrated) {
-    attribution.values = products(sequence.pass({1}, true).gradients[0], sequence.difference());
-    return attribution;
+  if (options.integrated && options.points == 0) {
+    PathIntegral integral(reward_model, tokens, baseline, options.tokens_per_batch);
+    integral.refine_within(options.tolerance * std::abs(integral.difference()), options.max_points);
+    return integral.attribution();
   }
-  for (std::int64_t points = options.first_points;; points *= 2) {
-    attribution.points = std::min(points, options.max_points);
-    attribution.values = integrate(sequence, attribution.points);
-    if (attribution.error() <= options.tolerance || attribution.points >= options.max_points) return attribution;
-  }
+  const Quadrature rule = options.integrated ? gauss_legendre(options.points) : Quadrature{{1}, {1}};
+  std::vector<double> places = rule.points;
+  places.insert(places.end(), {0, 1});
+  const auto nodes = PathIntegral::Sequence(reward_model, tokens, baseline, options.tokens_per_batch).at(places);
+  Attribution attribution{{}, nodes.back().reward, nodes[nodes.size() - 2].reward, static_cast<std::int64_t>(rule.points.size())};
+  for (std::size_t i = 0; i < rule.points.size(); ++i) add(attribution.values, nodes[i].values, rule.weights[i]);
+  return attribution;
 }
 
 }  // namespace metarm

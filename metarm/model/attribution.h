@@ -5,11 +5,16 @@
 //
 //   value_i = <x_i - b, integral over a in [0, 1] of d reward / d x_i at b + a (x - b)>
 //
-// The values add up to reward - baseline reward (completeness) but for the error of the integral, which Gauss and Legendre's points keep
-// small: their number is doubled until it is below a tolerance. Gradient x input takes the gradient at x alone: one pass, and no such sum.
+// The values add up to reward - baseline reward (completeness) but for the error of the integral. That is known piece by piece: between
+// places l and h on the line the values must add up to reward(h) - reward(l). Rewards change abruptly at some places and hardly at others,
+// so the line is cut into pieces of Lobatto's five points, and those with the largest errors are halved, their points kept, until the
+// errors are within a tolerance: both their sum, which is the whole error, and the root of their sum of squares, so that they do not merely
+// cancel. Gradient x input takes the gradient at x alone: one pass, and no such sum.
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "metarm/model/reward_model.h"
@@ -19,8 +24,8 @@ namespace metarm {
 struct AttributionOptions {
   bool integrated = true;                // false: gradient x input
   double tolerance = 0.02;               // of |error| / |reward - baseline reward|
-  std::int64_t first_points = 8;         // of the integral, at first
-  std::int64_t max_points = 256;         // at most
+  std::int64_t points = 0;               // so many of Gauss and Legendre's instead, whatever the error
+  std::int64_t max_points = 512;         // at about most
   std::int64_t tokens_per_batch = 2048;  // of a forward and backward pass
 };
 
@@ -39,6 +44,47 @@ TokenId baseline_token(const RewardModel& reward_model, const Tokenizer& tokeniz
 // Of the sequence's reward, in the compute type: in bfloat16 the error says how far the values can be trusted. `baseline`: the token that
 // says nothing.
 Attribution attribute_reward(const RewardModel& reward_model, const TokenIds& tokens, TokenId baseline, const AttributionOptions& options);
+
+// What the pieces of an integral fall short by, in rewards.
+struct IntegralError {
+  double sum = 0, squares = 0;
+  bool within(double tolerance) const;
+};
+
+// Integrated gradients that get better as they are asked to, for who needs several of them to a common tolerance.
+class PathIntegral {
+ public:
+  PathIntegral(const RewardModel& reward_model, const TokenIds& tokens, TokenId baseline, std::int64_t tokens_per_batch);
+  ~PathIntegral();
+
+  Attribution attribution() const;
+  double difference() const;  // reward - baseline reward
+  const IntegralError& error() const { return error_; }
+  std::int64_t points() const { return static_cast<std::int64_t>(nodes_.size()); }
+  // Halves the worst pieces: so many that the others alone are well within the tolerance.
+  void refine(double tolerance);
+  // Until the error is within the tolerance, or there are max_points.
+  void refine_within(double tolerance, std::int64_t max_points);
+
+ private:
+  class Sequence;
+  struct Node {
+    double reward;
+    std::vector<double> values;  // <x_i - b_i, gradient> of each token
+  };
+  struct Piece {
+    double begin, end, error;
+  };
+  friend Attribution attribute_reward(const RewardModel&, const TokenIds&, TokenId, const AttributionOptions&);
+
+  void add_pieces(std::vector<Piece> pieces);
+  std::vector<double> integrate(const Piece& piece) const;
+
+  std::unique_ptr<const Sequence> sequence_;
+  std::map<double, Node> nodes_;  // by their places on the way from the baseline (0) to the sequence (1)
+  std::vector<Piece> pieces_;
+  IntegralError error_;
+};
 
 // The n points in (0, 1) and weights of Gauss and Legendre's rule: exact for polynomials of degree 2 n - 1.
 struct Quadrature {

@@ -107,6 +107,23 @@ def test_values_add_up(tmp_path):
     assert (summary["pairs"], summary["groups"], summary["above_tolerance"]) == (8, 2, 0)
 
 
+def test_pieces_come_to_the_integral(tmp_path):
+    """Halved where they err, as far as the tolerance asks, for a pair's difference too."""
+    model, tokenizer = save_checkpoint(tmp_path / "rm", "llama", "reward")
+    model.double()
+    points = []
+    for tolerance in (0.3, 0.001):
+        rows, summary = explain(tmp_path, tmp_path / "rm", "--tolerance", tolerance, pairs=PAIRS)
+        assert summary["above_tolerance"] == 0
+        sides = [(row[f"{side}_attribution"], pair["prompt"], pair[side]) for row, pair in zip(rows, PAIRS, strict=True) for side in ("chosen", "rejected")]
+        assert all(side["error"] <= tolerance for side, _, _ in sides) and all(row["difference_attribution"]["error"] <= tolerance for row in rows)
+        points.append(sum(side["points"] for side, _, _ in sides))
+    for side, prompt, response in sides:
+        expected = torch_values(model, token_ids(tokenizer, prompt, response), 128)
+        np.testing.assert_allclose(side["values"], expected, rtol=0, atol=0.005 * np.abs(expected).max())
+    assert 6 * 17 <= points[0] < points[1] < 6 * 512
+
+
 def test_tokens_are_pieces_of_the_text(tmp_path):
     _, tokenizer = save_checkpoint(tmp_path / "rm", "llama", "reward")
     rows, _ = explain(tmp_path, tmp_path / "rm", "--attribution", "gradient-x-input", "--limit", "2", pairs=PAIRS)
