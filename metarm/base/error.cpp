@@ -6,6 +6,7 @@ int exit_code(ErrorKind kind) {
   switch (kind) {
     case ErrorKind::input: return 2;
     case ErrorKind::io: return 3;
+    case ErrorKind::resumption: return 4;
     case ErrorKind::internal: return 70;
   }
   return 70;

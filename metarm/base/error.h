@@ -1,9 +1,13 @@
 // The one exception type of metarm. Its kind says whose fault it is and so decides exit code and HTTP status.
 //
-//   kind      whose                     exit  HTTP
-//   input     the user's, to be fixed    2    400, 422
-//   io        disk, network, memory      3    503
-//   internal  a bug                     70    500
+//   kind        whose                                     exit  HTTP
+//   input       the user's, to be fixed                    2    400, 422
+//   io          disk, network, memory                      3    503
+//   resumption  the user's: --resume of a run that began   4
+//               with other options or rows
+//   internal    a bug                                     70    500
+//
+// A program that runs trainings (tune/trial_command) tells by exit code 4 what is nobody's training that failed.
 //
 // Messages read `where: expected X, got Y; hint`, on one line.
 #pragma once
@@ -17,7 +21,7 @@
 
 namespace metarm {
 
-enum class ErrorKind { input, io, internal };
+enum class ErrorKind { input, io, resumption, internal };
 
 int exit_code(ErrorKind kind);
 
@@ -37,6 +41,10 @@ template <class... Args>
 template <class... Args>
 [[noreturn]] void fail_io(fmt::format_string<Args...> format, Args&&... args) {
   throw Error(ErrorKind::io, fmt::format(format, std::forward<Args>(args)...));
+}
+template <class... Args>
+[[noreturn]] void fail_resumption(fmt::format_string<Args...> format, Args&&... args) {
+  throw Error(ErrorKind::resumption, fmt::format(format, std::forward<Args>(args)...));
 }
 template <class... Args>
 [[noreturn]] void fail_internal(fmt::format_string<Args...> format, Args&&... args) {

@@ -13,7 +13,6 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
-#include "metarm/base/refused_resumption.h"
 #include "metarm/cli/command.h"
 #include "metarm/cli/interrupts.h"
 #include "metarm/cli/launch.h"
@@ -81,7 +80,7 @@ struct Process {
 
 // One line, whatever the number of ranks that fail; the one that speaks ends all.
 int report(const Process& process, const Error& error) {
-  const int code = exit_code(error);
+  const int code = exit_code(error.kind());
   if (!process.speaks()) {
     std::this_thread::sleep_for(std::chrono::seconds(10));
     return code;

@@ -42,7 +42,7 @@ DifferenceAttribution difference_attribution(const Attribution& chosen, const At
 
 std::vector<Attribution> attribute_pair(const RewardModel& reward_model, const TokenIds& chosen, const TokenIds& rejected, TokenId baseline,
                                         const AttributionOptions& options) {
-  if (!options.integrated || options.points > 0)
+  if (options.method != AttributionMethod::integrated || options.points > 0)
     return {attribute_reward(reward_model, chosen, baseline, options), attribute_reward(reward_model, rejected, baseline, options)};
   PathIntegral sides[] = {{reward_model, chosen, baseline, options.tokens_per_batch},
                           {reward_model, rejected, baseline, options.tokens_per_batch}};

@@ -39,11 +39,11 @@ void check_options(const ExplainOptions& options, const Parsed& parsed) {
         "--influence-weights head takes any reward model",
         options.model);
   const bool explains_more = !options.compare.empty() || options.influence || options.map;
-  if (options.attribution == AttributionMethod::none && !explains_more)
+  if (options.attribution == AttributionChoice::none && !explains_more)
     fail_input(
         "explain: --attribution none: expected --compare, --influence or --map with it, got none; `metarm score` gives rewards alone");
   for (const char* option : {"points", "tolerance"})
-    if (parsed.given.contains(option) && options.attribution != AttributionMethod::integrated)
+    if (parsed.given.contains(option) && options.attribution != AttributionChoice::integrated)
       fail_input("explain: --{}: expected --attribution integrated with it, got {}; it has no effect so", option,
                  enum_name(options.attribution));
   if (options.points > 0 && parsed.given.contains("tolerance"))
@@ -190,7 +190,7 @@ class Explainer {
   void write(std::size_t index) {
     const ExplainRow& row = rows_[index];
     const std::vector<TokenPieces> pieces =
-        options_.attribution == AttributionMethod::none ? std::vector<TokenPieces>{} : model_->pieces(row);
+        options_.attribution == AttributionChoice::none ? std::vector<TokenPieces>{} : model_->pieces(row);
     const RowRewards made = model_->explain(row, index);
     Json json = row.json;
     add(json, row, made, pieces);
@@ -211,11 +211,12 @@ class Explainer {
   }
 
   ExplainSummary finish() {
-    const auto above = [&](double error) { return options_.attribution == AttributionMethod::integrated && error > options_.tolerance; };
+    const auto above = [&](double error) { return options_.attribution == AttributionChoice::integrated && error > options_.tolerance; };
     for (const std::vector<double>* errors : {&reward_errors_, &difference_errors_})
       summary_.above_tolerance += std::ranges::count_if(*errors, above);
     if (summary_.above_tolerance > 0)
-      log_.warn(fmt::format("{} of {} attributions add up only to within more than {}: their `error` says how far they can be trusted",
+      log_.warn(fmt::format("{} of {} attributions do not add up to within {}: their `error` says how far they can be trusted; those of "
+                            "--attribution prefix add up exactly",
                             summary_.above_tolerance, reward_errors_.size() + difference_errors_.size(), options_.tolerance));
     summary_.reward_errors = summarise(reward_errors_);
     summary_.difference_errors = summarise(difference_errors_);

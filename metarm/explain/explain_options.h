@@ -11,12 +11,13 @@
 
 namespace metarm {
 
-enum class AttributionMethod { integrated, gradient_x_input, none };
+enum class AttributionChoice { integrated, gradient_x_input, prefix, none };
 template <>
-struct EnumNames<AttributionMethod> {
-  static constexpr std::pair<AttributionMethod, const char*> values[] = {{AttributionMethod::integrated, "integrated"},
-                                                                         {AttributionMethod::gradient_x_input, "gradient-x-input"},
-                                                                         {AttributionMethod::none, "none"}};
+struct EnumNames<AttributionChoice> {
+  static constexpr std::pair<AttributionChoice, const char*> values[] = {{AttributionChoice::integrated, "integrated"},
+                                                                         {AttributionChoice::gradient_x_input, "gradient-x-input"},
+                                                                         {AttributionChoice::prefix, "prefix"},
+                                                                         {AttributionChoice::none, "none"}};
 };
 template <>
 struct EnumNames<InfluenceMeasure> {
@@ -35,7 +36,7 @@ struct ExplainOptions {
   std::vector<std::string> responses;
   std::string output;
   std::int64_t limit = 0;
-  AttributionMethod attribution = AttributionMethod::integrated;
+  AttributionChoice attribution = AttributionChoice::integrated;
   double tolerance = 0.05;
   std::int64_t points = 0;
   std::string compare;
@@ -64,8 +65,8 @@ struct ExplainOptions {
     visit(
         self.attribution,
         {.name = "attribution",
-         .help = "How a reward is divided among its tokens: integrated gradients (arXiv 1703.01365), the gradient times the input, or not "
-                 "at all."});
+         .help = "How a reward is divided among its tokens: integrated gradients (arXiv 1703.01365); the gradient times the input; by what "
+                 "each token changes in the reward of the text so far, which adds up exactly and takes one pass; or not at all."});
     visit(self.tolerance,
           {.name = "tolerance",
            .help = "The integral gets points, where it errs most, until the values add up to the reward, and to the reward difference, but "

@@ -15,9 +15,19 @@ namespace metarm {
 
 namespace {
 
+AttributionMethod method_of(AttributionChoice choice) {
+  switch (choice) {
+    case AttributionChoice::gradient_x_input: return AttributionMethod::gradient_x_input;
+    case AttributionChoice::prefix: return AttributionMethod::prefix;
+    case AttributionChoice::integrated:
+    case AttributionChoice::none: break;
+  }
+  return AttributionMethod::integrated;
+}
+
 AttributionOptions attribution_options(const ExplainOptions& options) {
   AttributionOptions asked;
-  asked.integrated = options.attribution == AttributionMethod::integrated;
+  asked.method = method_of(options.attribution);
   asked.tolerance = options.tolerance;
   asked.points = options.points;
   asked.tokens_per_batch = std::min(asked.tokens_per_batch, options.scoring.tokens_per_batch);
@@ -70,7 +80,7 @@ void ExplainedModel::score(const std::vector<ExplainRow>& rows) {
 
 RowRewards ExplainedModel::explain(const ExplainRow& row, std::size_t index) const {
   RowRewards made{rewards_[index], {}, scale_};
-  if (options_.attribution == AttributionMethod::none) return made;
+  if (options_.attribution == AttributionChoice::none) return made;
   const RewardModel& model = opened_.scorer.only("metarm explain");
   if (row.is_pair) {
     made.attributions = attribute_pair(model, row.sequences[0], row.sequences[1], baseline_, attribution_);

@@ -38,15 +38,14 @@ struct ScoreQuery {
   bool attributions = false;         // whether it also asks which tokens the rewards come from
 };
 
-// Which tokens a reward comes from (model/attribution.h): the values add up to reward - baseline_reward, but for `error` of that
-// difference.
+// Which tokens a reward comes from, by prefixes (model/attribution.h): the values add up to reward - baseline_reward.
 struct TokenValue {
   std::string token;
   double value;
 };
 struct ItemAttribution {
   std::vector<TokenValue> tokens;
-  double baseline_reward = 0, error = 0;
+  double baseline_reward = 0;
 };
 
 enum class ScoreOutcome {

@@ -28,10 +28,7 @@ Json attribution_json(const ItemAttribution& attribution) {
     tokens.push_back(token.token);
     values.push_back(token.value);
   }
-  return {{"tokens", std::move(tokens)},
-          {"values", std::move(values)},
-          {"baseline_reward", attribution.baseline_reward},
-          {"error", attribution.error}};
+  return {{"tokens", std::move(tokens)}, {"values", std::move(values)}, {"baseline_reward", attribution.baseline_reward}};
 }
 
 // Adds a row's numbers to its answer; `next` is its first text's, `after` what follows `reward` in the field's name.

@@ -16,6 +16,7 @@
 #include "metarm/meta/group_order.h"
 #include "metarm/meta/k_means.h"
 #include "metarm/model/hidden_states.h"
+#include "metarm/train/group_data.h"
 
 namespace metarm {
 
@@ -77,20 +78,14 @@ at::Tensor mean_states(const std::vector<EncodedGroup>& groups, const TrainingSe
 }  // namespace
 
 ShiftedGroups load_shifted_groups(const AlignOptions& options, const TrainingSetup& setup, Log& log) {
-  Rows<ResponseGroup> rows = read_response_groups(options.responses, options.scoring.bad_rows(), 2);
-  log_skipped(rows.report, log);
-  const std::size_t given = rows.rows.size();
-  if (const std::int64_t dropped = drop_near_duplicates(rows.rows, options.max_overlap); dropped > 0)
+  std::vector<ResponseGroup> rows = read_group_rows(options.responses, options.scoring, log);
+  if (const std::int64_t dropped = drop_near_duplicates(rows, options.max_overlap); dropped > 0)
     log.info(fmt::format("{} responses left out: nearly the same as another one of their group", dropped));
-  Encoder encoder = setup.encoder(options.scoring.max_length);
-  ShiftedGroups shifted{encoder.groups(rows.rows), {}, {}};
-  for (const std::string& note : encoder.report().notes()) log.info(note);
-  if (shifted.groups.empty())
-    fail_input("--responses: expected groups that fit in --max-length {}, got none of {}", options.scoring.max_length, given);
+  ShiftedGroups shifted{encode_groups(rows, setup.encoder(options.scoring.max_length), options.scoring, log), {}, {}};
 
   std::vector<std::int64_t> rounds;
   for (const EncodedGroup& group : shifted.groups) {
-    const ResponseGroup& row = rows.rows[static_cast<std::size_t>(group.row)];
+    const ResponseGroup& row = rows[static_cast<std::size_t>(group.row)];
     shifted.modes.push_back(mode_of(row, options.balance_by));
     if (options.recency_half_life > 0) rounds.push_back(round_of(row, "--recency-half-life"));
   }

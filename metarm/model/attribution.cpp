@@ -196,13 +196,34 @@ void PathIntegral::refine_within(double tolerance, std::int64_t max_points) {
   while (!error_.within(tolerance) && points() < max_points) refine(tolerance);
 }
 
+namespace {
+
+Attribution prefix_rewards(const RewardModel& reward_model, const TokenIds& tokens) {
+  const at::NoGradGuard no_grad;
+  const TokenTree tree = make_token_tree(std::span(&tokens, 1));
+  const Batch batch = make_batch(std::span(&tree, 1));
+  const bool looks_past_pads = reward_model.pooling == Pooling::last_not_pad && reward_model.pad_token_id;
+  std::vector<std::int64_t> ends;  // of each prefix, the token that its reward is read from
+  for (std::int64_t i = 0; i < std::ssize(tokens); ++i)
+    ends.push_back(i > 0 && looks_past_pads && batch.tokens[static_cast<std::size_t>(i)] == *reward_model.pad_token_id ? ends.back() : i);
+  const at::Tensor reward_N = batch_rewards(reward_model.model, batch, ends, {}).to(at::kDouble).cpu();
+  const std::span rewards(reward_N.const_data_ptr<double>(), tokens.size());
+  Attribution attribution{{0}, rewards.back(), rewards.front(), 0};
+  for (std::size_t i = 1; i < rewards.size(); ++i) attribution.values.push_back(rewards[i] - rewards[i - 1]);
+  return attribution;
+}
+
+}  // namespace
+
 Attribution attribute_reward(const RewardModel& reward_model, const TokenIds& tokens, TokenId baseline, const AttributionOptions& options) {
-  if (options.integrated && options.points == 0) {
+  if (options.method == AttributionMethod::prefix) return prefix_rewards(reward_model, tokens);
+  const bool integrated = options.method == AttributionMethod::integrated;
+  if (integrated && options.points == 0) {
     PathIntegral integral(reward_model, tokens, baseline, options.tokens_per_batch);
     integral.refine_within(options.tolerance * std::abs(integral.difference()), options.max_points);
     return integral.attribution();
   }
-  const Quadrature rule = options.integrated ? gauss_legendre(options.points) : Quadrature{{1}, {1}};
+  const Quadrature rule = integrated ? gauss_legendre(options.points) : Quadrature{{1}, {1}};
   std::vector<double> places = rule.points;
   places.insert(places.end(), {0, 1});
   const auto nodes = PathIntegral::Sequence(reward_model, tokens, baseline, options.tokens_per_batch).at(places);

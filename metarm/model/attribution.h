@@ -10,6 +10,10 @@
 // so the line is cut into pieces of Lobatto's five points, and those with the largest errors are halved, their points kept, until the
 // errors are within a tolerance: both their sum, which is the whole error, and the root of their sum of squares, so that they do not merely
 // cancel. Gradient x input takes the gradient at x alone: one pass, and no such sum.
+//
+// Prefix rewards need no gradient. A causal model's hidden state at a token knows the text up to it alone, so that one pass has the reward
+// of every prefix, and value_i = reward(x_1 .. x_i) - reward(x_1 .. x_(i-1)). The values add up exactly to reward - the first token's
+// alone, which is the baseline. Where a prefix ends in pad tokens that the reward looks past, it has the reward of the one before.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +25,10 @@
 
 namespace metarm {
 
+enum class AttributionMethod { integrated, gradient_x_input, prefix };
+
 struct AttributionOptions {
-  bool integrated = true;                // false: gradient x input
+  AttributionMethod method = AttributionMethod::integrated;
   double tolerance = 0.02;               // of |error| / |reward - baseline reward|
   std::int64_t points = 0;               // so many of Gauss and Legendre's instead, whatever the error
   std::int64_t max_points = 512;         // at about most
@@ -33,7 +39,7 @@ struct Attribution {
   std::vector<double> values;  // one a token
   double reward = 0;
   double baseline_reward = 0;
-  std::int64_t points = 0;
+  std::int64_t points = 0;  // gradients taken
   double sum() const;
   double error() const;  // |sum - (reward - baseline_reward)| / |reward - baseline_reward|
 };
@@ -42,7 +48,7 @@ struct Attribution {
 TokenId baseline_token(const RewardModel& reward_model, const Tokenizer& tokenizer);
 
 // Of the sequence's reward, in the compute type: in bfloat16 the error says how far the values can be trusted. `baseline`: the token that
-// says nothing.
+// says nothing; prefix rewards have no use for it.
 Attribution attribute_reward(const RewardModel& reward_model, const TokenIds& tokens, TokenId baseline, const AttributionOptions& options);
 
 // What the pieces of an integral fall short by, in rewards.

@@ -20,8 +20,6 @@ bool is_linear(Slot slot) {
   return slot == Slot::qkv_weight || slot == Slot::attention_out_weight || slot == Slot::up_weight || slot == Slot::down_weight;
 }
 
-std::string short_name(const std::string& module) { return module.substr(module.rfind('.') + 1); }
-
 std::vector<LoraModule> list_linear_modules(const ModelSpec& spec) {
   std::vector<LoraModule> modules;
   for (const TensorName& name : list_tensor_names(spec, HeadKind::reward)) {
@@ -43,15 +41,22 @@ Lora make_lora(const ModelSpec& spec, const LoraOptions& options) {
   if (options.layers > 0)
     std::erase_if(lora.modules, [&](const LoraModule& module) { return module.weight.layer < spec.layers - options.layers; });
   if (options.targets == std::vector<std::string>{"all-linear"}) return lora;
-  std::set<std::string> known, whole;
-  for (const LoraModule& module : lora.modules) known.insert(short_name(module.name)), whole.insert(module.name);
+  const std::set<std::string> known = short_names(lora);
+  std::set<std::string> whole;
+  for (const LoraModule& module : lora.modules) whole.insert(module.name);
   for (const std::string& target : options.targets)
     if (!known.contains(target) && !whole.contains(target))
       fail_input("--lora-targets: expected all-linear or some of {}, got {}", fmt::join(known, ", "), target);
   const std::set<std::string> wanted(options.targets.begin(), options.targets.end());
   std::erase_if(lora.modules,
-                [&](const LoraModule& module) { return !wanted.contains(short_name(module.name)) && !wanted.contains(module.name); });
+                [&](const LoraModule& module) { return !wanted.contains(module.short_name()) && !wanted.contains(module.name); });
   return lora;
+}
+
+std::set<std::string> short_names(const Lora& lora) {
+  std::set<std::string> names;
+  for (const LoraModule& module : lora.modules) names.insert(module.short_name());
+  return names;
 }
 
 bool same_modules(const Lora& a, const Lora& b) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct LoraModule {
   std::string name;  // model.layers.0.self_attn.q_proj
   TensorName weight;
   std::int64_t in, out;
+  std::string short_name() const { return name.substr(name.rfind('.') + 1); }  // q_proj
 };
 
 struct Lora {
@@ -34,6 +36,7 @@ struct Lora {
 
 // Input error for a target that names no linear layer, listing those there are, and for more layers than the model has.
 Lora make_lora(const ModelSpec& spec, const LoraOptions& options);
+std::set<std::string> short_names(const Lora& lora);
 bool same_modules(const Lora& a, const Lora& b);
 
 // The trainable tensors, float32: lora_A [rank, in] uniform in ±1/sqrt(in) (seeded) and lora_B [out, rank] zero for each module, then a

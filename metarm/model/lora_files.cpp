@@ -35,12 +35,6 @@ TensorName row_layout(const LoraModule& module, const std::string& name) {
   return layout;
 }
 
-std::set<std::string> short_names(const Lora& lora) {
-  std::set<std::string> names;
-  for (const LoraModule& module : lora.modules) names.insert(module.name.substr(module.name.rfind('.') + 1));
-  return names;
-}
-
 Json adapter_config(const char* task, const Lora& lora, const CheckpointConfig& base) {
   const bool all_linear = lora.options.targets == LoraOptions{}.targets;
   const std::set<std::string> targets =

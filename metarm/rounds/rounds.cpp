@@ -10,7 +10,6 @@
 #include "metarm/base/child_process.h"
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
-#include "metarm/base/refused_resumption.h"
 #include "metarm/base/stopwatch.h"
 
 namespace metarm {
@@ -160,7 +159,7 @@ class Rounds {
 
   void check_end(const Stage& stage, const FinishedProcess& finished) const {
     if (finished.exit_code == 0) return;
-    const bool is_input = finished.exit_code == exit_code(ErrorKind::input) || finished.exit_code == kRefusedResumptionExitCode;
+    const bool is_input = finished.exit_code == exit_code(ErrorKind::input) || finished.exit_code == exit_code(ErrorKind::resumption);
     const ErrorKind kind = is_input ? ErrorKind::input : ErrorKind::io;
     throw Error(kind,
                 fmt::format("{}: stage {} of round {}: ended with exit code {}; mend what it says above, then the same command goes on",

@@ -12,7 +12,6 @@ namespace metarm {
 
 namespace {
 
-constexpr std::size_t kMostAttributions = 64;
 constexpr std::int64_t kPartRows = 64;  // of one's own texts, so that a client's wait no longer than for one batch
 constexpr auto kPause = std::chrono::milliseconds(100);
 
@@ -113,9 +112,6 @@ ScoreReply RewardServer::score(const ScoreQuery& query) {
     reply.tokens.push_back(tokens ? static_cast<std::int64_t>(tokens->size()) : 0);
     if (tokens) sequences.push_back(std::move(*tokens));
   }
-  if (query.attributions && query.items.size() > kMostAttributions)
-    fail_input("attributions: expected at most {} texts with them, got {}; they take a hundred times as long as rewards", kMostAttributions,
-               query.items.size());
   ScoreResult result = queue_.score(version, std::move(sequences), query.deadline, query.abandoned);
   reply.outcome = result.outcome;
   reply.retry_after_s = result.retry_after_s;

@@ -7,9 +7,9 @@
 #include <span>
 #include <utility>
 
-#include "metarm/base/error.h"
 #include "metarm/base/random.h"
 #include "metarm/objectives/consistency_loss.h"
+#include "metarm/train/group_data.h"
 #include "metarm/train/rank_trees.h"
 
 namespace metarm {
@@ -19,14 +19,7 @@ namespace {
 std::vector<EncodedGroup> load_groups(const std::vector<std::string>& files, const TrainingSetup& setup, const ScoringOptions& scoring,
                                       Log& log) {
   if (files.empty()) return {};
-  const Rows<ResponseGroup> rows = read_response_groups(files, scoring.bad_rows(), 2);
-  log_skipped(rows.report, log);
-  Encoder encoder = setup.encoder(scoring.max_length);
-  std::vector<EncodedGroup> groups = encoder.groups(rows.rows);
-  for (const std::string& note : encoder.report().notes()) log.info(note);
-  if (groups.empty())
-    fail_input("--responses: expected groups that fit in --max-length {}, got none of {}", scoring.max_length, rows.rows.size());
-  return groups;
+  return encode_groups(read_group_rows(files, scoring, log), setup.encoder(scoring.max_length), scoring, log);
 }
 
 }  // namespace

@@ -55,8 +55,11 @@ void Optimizer::pull_to_start(double lr, std::int64_t step) {
 }
 
 void Optimizer::apply_adamw(const at::Tensor& gradient, double lr, std::int64_t step) {
+  at::Tensor steps;  // since the first one of the pieces, which are in its order
+  std::int64_t first_step = -1;
   for (const Piece& piece : moved_at(step)) {
-    const at::Tensor steps = at::full({}, static_cast<double>(step - piece.first_step + 1), weights_.flat().options());
+    if (piece.first_step != std::exchange(first_step, piece.first_step))
+      steps = at::full({}, static_cast<double>(step - first_step + 1), weights_.flat().options());
     const std::int64_t offset = piece.offset - part_.begin;
     std::vector<at::Tensor> weights = {weights_.flat().narrow(0, piece.offset, piece.count)};
     std::vector<at::Tensor> first = {wide(0, offset, piece.count)}, second = {wide(1, offset, piece.count)};

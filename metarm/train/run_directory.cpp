@@ -14,7 +14,6 @@
 #include <utility>
 
 #include "metarm/base/error.h"
-#include "metarm/base/refused_resumption.h"
 #include "metarm/base/wall_clock.h"
 
 namespace metarm {
@@ -56,14 +55,14 @@ void check_same_options(const std::string& config_path, const std::string& comma
   const std::string text = read_file(config_path);
   const std::string begun = text.substr(0, text.find('\n'));
   if (begun.starts_with(command_line("")) && begun != command_line(command))
-    refuse_resumption("{}: expected to go on with {}, which began the run, got {}", config_path, begun.substr(command_line("").size()),
+    fail_resumption("{}: expected to go on with {}, which began the run, got {}", config_path, begun.substr(command_line("").size()),
                       command);
   const std::map<std::string, std::string> then = parse_resolved(text), now = parse_resolved(config_toml);
   for (const auto& [key, value] : now) {
     const auto found = then.find(key);
     if (found == then.end() || found->second == value || kFreeOptions.contains(key)) continue;
     if (key == "max_steps" && prolongs(then, now)) continue;
-    refuse_resumption("{}: {}: expected {}, with which the run began, got {}; --resume goes on with the same options{}", config_path, key,
+    fail_resumption("{}: {}: expected {}, with which the run began, got {}; --resume goes on with the same options{}", config_path, key,
                       found->second, value,
                       key == "max_steps" ? ", and with more steps where the learning rate is constant without warm-up" : "");
   }
@@ -98,7 +97,7 @@ RunDirectory::RunDirectory(std::string path, const char* command, const std::vec
   if (!has_files(path_)) return;
   if (!resume)
     fail_input("--output {}: expected a folder that does not exist yet; choose another, or go on with the run in it by --resume", path_);
-  if (!fs::exists(file("config.toml"))) refuse_resumption("--output {}: expected a run to resume, got a folder without config.toml", path_);
+  if (!fs::exists(file("config.toml"))) fail_resumption("--output {}: expected a run to resume, got a folder without config.toml", path_);
   check_same_options(file("config.toml"), command, config_toml_);
 }
 
@@ -137,7 +136,7 @@ void RunDirectory::expect_data(Json data) {
     if (before == now) continue;
     const std::string where = fmt::format("{}: {}", file("data.json"), name);
     const double rows = number_field(before, "rows", where);
-    refuse_resumption("{}: expected the {} rows with which the run began, got {}; --resume goes on with the same rows", where, rows,
+    fail_resumption("{}: expected the {} rows with which the run began, got {}; --resume goes on with the same rows", where, rows,
                       now["rows"] == before["rows"] ? "as many others" : now["rows"].dump());
   }
 }

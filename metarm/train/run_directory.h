@@ -21,7 +21,7 @@ namespace metarm {
 class RunDirectory {
  public:
   // A new run needs a folder that does not exist or is empty (input error); what a killed process left under temporary names does not
-  // count. With `resume`, one of the same command and options goes on: RefusedResumption names the first option that differs. Options that
+  // count. With `resume`, one of the same command and options goes on: a resumption error names the first option that differs. Options that
   // change no result (resume, threads, quiet, json, how often to save) may differ. Of several ranks one `writes`; what the others record
   // and save goes nowhere. More max-steps prolong a run, a finished one too, where the learning rate is constant without warm-up.
   RunDirectory(std::string path, const char* command, const std::vector<Field>& options, bool resume, bool writes = true);
@@ -32,7 +32,7 @@ class RunDirectory {
   std::optional<std::int64_t> last_checkpoint(std::int64_t most = std::numeric_limits<std::int64_t>::max()) const;
   std::string checkpoint_path(std::int64_t step) const;
 
-  // What the run reads: for each name {"rows", "hash"}. RefusedResumption where the run that is resumed began with other data.
+  // What the run reads: for each name {"rows", "hash"}. Resumption error where the run that is resumed began with other data.
   void expect_data(Json data);
 
   // Makes the folder where there is none; nothing is written before. From here on: temporary files, and rows of metrics.jsonl and events

@@ -13,7 +13,6 @@
 #include "metarm/base/child_process.h"
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
-#include "metarm/base/refused_resumption.h"
 
 namespace metarm {
 
@@ -224,7 +223,7 @@ std::optional<TrialOutcome> TrialCommand::run(const Trial& trial, std::int64_t s
   if (finished.killed) return std::nullopt;
   if (finished.exit_code != 0) {
     const std::string words = last_line(log);
-    if (!options_.command.empty() && finished.exit_code == kRefusedResumptionExitCode)  // no fault of the trial's
+    if (!options_.command.empty() && finished.exit_code == exit_code(ErrorKind::resumption))  // no fault of the trial's
       fail_input("trial {}: {}", trial.number, words);
     return TrialOutcome{std::nullopt, reason(finished.exit_code, words)};
   }

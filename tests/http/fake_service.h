@@ -35,7 +35,7 @@ class FakeService : public RewardService {
       reply.tokens.push_back(fits ? length : 0);
       reply.rewards.push_back(fits ? std::optional(static_cast<float>(length)) : std::nullopt);
     }
-    if (query.attributions) reply.attributions.assign(query.items.size(), {{{"to", 0.5}, {"ken", 0.25}}, 1.5, 0.01});
+    if (query.attributions) reply.attributions.assign(query.items.size(), {{{"to", 0.5}, {"ken", 0.25}}, 1.5});
     return reply;
   }
   void close() override { closed = true; }

@@ -250,7 +250,7 @@ TEST_F(RewardRoutesTest, RequestsBeyondThoseThatMayWaitAreRefusedAtOnce) {
 TEST_F(RewardRoutesTest, SharesOfTokensComeWhereTheyAreAskedFor) {
   const Json answer =
       posted("/v1/rewards", R"({"rows": [{"prompt": "Hi", "responses": ["a", "bb"]}, {"text": "ccc"}], "attributions": true})");
-  const Json share = parse_json(R"({"tokens": ["to", "ken"], "values": [0.5, 0.25], "baseline_reward": 1.5, "error": 0.01})", "expected");
+  const Json share = parse_json(R"({"tokens": ["to", "ken"], "values": [0.5, 0.25], "baseline_reward": 1.5})", "expected");
   EXPECT_EQ(answer["rows"][0]["attributions"], Json::array({share, share}));
   EXPECT_EQ(answer["rows"][1]["attribution"], share);
   EXPECT_FALSE(posted("/v1/rewards", R"({"rows": [{"text": "c"}], "attributions": false})")["rows"][0].contains("attribution"));

@@ -107,6 +107,39 @@ def test_values_add_up(tmp_path):
     assert (summary["pairs"], summary["groups"], summary["above_tolerance"]) == (8, 2, 0)
 
 
+@pytest.mark.parametrize("family, pad_is_a_word", [("llama", False), ("gpt2", False), ("gemma2", True)])
+def test_values_by_prefixes(family, pad_is_a_word, tmp_path):
+    """Each token has what it changes in the reward of the text so far, by transformers on every prefix alone."""
+    model, tokenizer = save_checkpoint(tmp_path / "rm", family, "reward")
+    inner = token_ids(tokenizer, PAIRS[0]["prompt"], PAIRS[0]["chosen"])
+    if pad_is_a_word:  # a prefix that ends in it has the reward of the one before
+        model.config.pad_token_id = inner[3]
+        model.save_pretrained(tmp_path / "rm")
+    rows, summary = explain(tmp_path, tmp_path / "rm", "--attribution", "prefix", pairs=PAIRS, groups=GROUPS)
+
+    def by_prefixes(prompt, response):
+        ids = token_ids(tokenizer, prompt, response)
+        with torch.no_grad():
+            rewards = [model(input_ids=torch.tensor([ids[:end]]), attention_mask=torch.ones(1, end)).logits.item() for end in range(1, len(ids) + 1)]
+        return np.diff(rewards, prepend=rewards[0]), rewards
+
+    shares = [(row[f"{side}_attribution"], pair["prompt"], pair[side]) for row, pair in zip(rows, PAIRS) for side in ("chosen", "rejected")]
+    shares += [(share, group["prompt"], response) for row, group in zip(rows[3:], GROUPS) for share, response in zip(row["attributions"], group["responses"])]
+    assert len(shares) == 10
+    for share, prompt, response in shares:
+        values, rewards = by_prefixes(prompt, response)
+        close(share["values"], values)
+        assert share["baseline_reward"] == pytest.approx(rewards[0], abs=1e-5) and sum(share["values"]) == pytest.approx(rewards[-1] - rewards[0], abs=1e-5)
+        assert share["points"] == 0
+    if pad_is_a_word:
+        assert rows[0]["chosen_attribution"]["values"][3] == 0
+    for row, pair in zip(rows[:3], PAIRS, strict=True):
+        parts = row["difference_attribution"]
+        close(parts["shared"]["values"], np.zeros(len(parts["shared"]["values"])), 1)
+        assert sum(parts["chosen"]["values"]) + sum(parts["rejected"]["values"]) == pytest.approx(row["reward_difference"], abs=1e-5)
+    assert summary["difference_errors"]["largest"] < 1e-3 and summary["above_tolerance"] == 0
+
+
 def test_pieces_come_to_the_integral(tmp_path):
     """Halved where they err, as far as the tolerance asks, for a pair's difference too."""
     model, tokenizer = save_checkpoint(tmp_path / "rm", "llama", "reward")

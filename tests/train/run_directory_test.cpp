@@ -6,7 +6,6 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/json_lines.h"
-#include "metarm/base/refused_resumption.h"
 #include "tests/support/temporary_folder.h"
 
 namespace metarm {
@@ -72,8 +71,8 @@ TEST(RunDirectory, ResumingWithOtherOptionsNamesThem) {
   try {
     RunDirectory(folder / "run", "train", list_fields(RunOptions{.lr = 0.25, .resume = true}), true);
     FAIL();
-  } catch (const RefusedResumption& error) {
-    EXPECT_EQ(exit_code(error), 4);
+  } catch (const Error& error) {
+    EXPECT_EQ(exit_code(error.kind()), 4);
     EXPECT_NE(std::string(error.what()).find("lr"), std::string::npos) << error.what();
   }
 }
@@ -85,7 +84,8 @@ TEST(RunDirectory, ResumingIsOfTheSameCommand) {
   try {
     RunDirectory(folder / "run", "align", list_fields(RunOptions{.resume = true}), true);
     FAIL();
-  } catch (const RefusedResumption& error) {
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::resumption);
     EXPECT_NE(std::string(error.what()).find("expected to go on with train, which began the run, got align"), std::string::npos)
         << error.what();
   }
@@ -126,7 +126,8 @@ TEST(RunDirectory, ResumingIsOnTheSameData) {
   const auto message = [&](const Json& now) -> std::string {
     try {
       RunDirectory(folder / "run", "train", list_fields(RunOptions{.resume = true}), true).expect_data({{"pairs", now}});
-    } catch (const RefusedResumption& error) {
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::resumption);
       return error.what();
     }
     return "none";

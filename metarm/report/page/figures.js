@@ -61,6 +61,8 @@ const PANELS = [
     ],
     note: "At the step\u2019s groups, after and before the meta step.",
   },
+  { title: "Meta learning rate", keys: [["meta_lr"]], note: "That of the step\u2019s mode, as it adapts." },
+  { title: "Meta interval", keys: [["meta_interval"]], note: "Steps from one meta step of the mode to its next." },
   { title: "Meta step", keys: [["meta_step_ratio"]], note: "Its length relative to the weights\u2019." },
   { title: "Gradients of J and L", keys: [["meta_cosine"]], note: "The cosine between them." },
   { title: "Kept share", keys: [["kept_share"]], note: "How much of the meta step bfloat16 kept; 1 is all." },
