@@ -1,6 +1,5 @@
 #include "metarm/serve/model_version.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "metarm/base/error.h"
