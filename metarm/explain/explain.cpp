@@ -215,9 +215,10 @@ class Explainer {
     for (const std::vector<double>* errors : {&reward_errors_, &difference_errors_})
       summary_.above_tolerance += std::ranges::count_if(*errors, above);
     if (summary_.above_tolerance > 0)
-      log_.warn(fmt::format("{} of {} attributions do not add up to within {}: their `error` says how far they can be trusted; those of "
-                            "--attribution prefix add up exactly",
-                            summary_.above_tolerance, reward_errors_.size() + difference_errors_.size(), options_.tolerance));
+      log_.warn(
+          fmt::format("{} of {} attributions do not add up to within {}: their `error` says how far they can be trusted; those of "
+                      "--attribution prefix add up exactly",
+                      summary_.above_tolerance, reward_errors_.size() + difference_errors_.size(), options_.tolerance));
     summary_.reward_errors = summarise(reward_errors_);
     summary_.difference_errors = summarise(difference_errors_);
     summary_.seconds = stopwatch_.seconds();

@@ -56,15 +56,15 @@ void check_same_options(const std::string& config_path, const std::string& comma
   const std::string begun = text.substr(0, text.find('\n'));
   if (begun.starts_with(command_line("")) && begun != command_line(command))
     fail_resumption("{}: expected to go on with {}, which began the run, got {}", config_path, begun.substr(command_line("").size()),
-                      command);
+                    command);
   const std::map<std::string, std::string> then = parse_resolved(text), now = parse_resolved(config_toml);
   for (const auto& [key, value] : now) {
     const auto found = then.find(key);
     if (found == then.end() || found->second == value || kFreeOptions.contains(key)) continue;
     if (key == "max_steps" && prolongs(then, now)) continue;
     fail_resumption("{}: {}: expected {}, with which the run began, got {}; --resume goes on with the same options{}", config_path, key,
-                      found->second, value,
-                      key == "max_steps" ? ", and with more steps where the learning rate is constant without warm-up" : "");
+                    found->second, value,
+                    key == "max_steps" ? ", and with more steps where the learning rate is constant without warm-up" : "");
   }
 }
 
@@ -137,7 +137,7 @@ void RunDirectory::expect_data(Json data) {
     const std::string where = fmt::format("{}: {}", file("data.json"), name);
     const double rows = number_field(before, "rows", where);
     fail_resumption("{}: expected the {} rows with which the run began, got {}; --resume goes on with the same rows", where, rows,
-                      now["rows"] == before["rows"] ? "as many others" : now["rows"].dump());
+                    now["rows"] == before["rows"] ? "as many others" : now["rows"].dump());
   }
 }
 
