@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "metarm/model/common_options.h"
+#include "metarm/train/consistency_step.h"
 #include "metarm/train/training_options.h"
 
 namespace metarm {
@@ -78,6 +79,7 @@ struct AlignOptions {
   double joint_weight = 0.1;
   std::string policy, reference_policy;
   double importance_temperature = 0.01;
+  ConsistencyOptions consistency;
   RewardTrainingOptions training;
   ScoringOptions scoring{{.tokens_per_batch = 2048}};
   CommonOptions common;
@@ -159,6 +161,7 @@ struct AlignOptions {
            .help = "Share of a pair's log ratio that its weight takes: 0 weighs all pairs alike, 1 by the ratio itself. [OCRM: 0.01]",
            .min = 0,
            .needs = "policy"});
+    ConsistencyOptions::fields(self.consistency, visit);
     RewardTrainingOptions::fields(self.training, visit);
     ScoringOptions::fields(self.scoring, visit);
     CommonOptions::fields(self.common, visit);

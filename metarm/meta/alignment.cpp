@@ -18,6 +18,7 @@
 #include "metarm/meta/meta_pace.h"
 #include "metarm/meta/shifted_groups.h"
 #include "metarm/train/best_evaluation.h"
+#include "metarm/train/consistency_step.h"
 #include "metarm/train/data_order.h"
 #include "metarm/train/fingerprint.h"
 #include "metarm/train/pair_data.h"
@@ -47,6 +48,7 @@ class Alignment {
         groups_(data.shifted.groups),
         importance_(std::move(importance)),
         pairwise_(make_pairwise_step(options.training, options.scoring, options.common)),
+        consistency_(options.consistency, groups_, setup, options.training, options.scoring, options.common),
         difference_{setup, groups_, options.scoring.tokens_per_batch, options.training.gradient_checkpointing},
         share_(setup.share()),
         direction_(options.meta_scale, setup.trainable->master(), share_),
@@ -96,6 +98,14 @@ class Alignment {
     return evaluation;
   }
 
+  // What is descended wherever it is taken: the pairwise loss, and the consistency of responses where it is asked for.
+  Json add_pairs(std::int64_t step, const std::vector<std::int64_t>& pairs, GradientSum& sum) {
+    const ConsistencyFigures consistent = consistency_.backward(step);
+    Json figures = to_json(pairwise_.backward(setup_, pairs_.pairs, pairs, step, sum));
+    consistent.add_to(figures);
+    return figures;
+  }
+
   // All but meta steps: each gradient at θ.
   Json add_plain(std::int64_t step, const std::vector<std::int64_t>& pairs, const std::vector<std::int64_t>& groups, at::Tensor& gradient) {
     setup_.trainable->load_compute();
@@ -105,7 +115,7 @@ class Alignment {
       figures["j_before"] = difference_.backward(groups, -options_.joint_weight);
     else if (!groups.empty())
       figures["j_before"] = difference_.value(groups);
-    figures.update(to_json(pairwise_.backward(setup_, pairs_.pairs, pairs, step, sum)));
+    figures.update(add_pairs(step, pairs, sum));
     return figures;
   }
 
@@ -122,7 +132,7 @@ class Alignment {
     const double meta_lr = pace_.meta_lr(turn.mode), scale = meta_lr * direction.factor;
     const double kept = trainable.load_compute_shifted(share_.whole(direction.vector), scale, Rounding::stochastic, rounding_seed(step));
     GradientSum sum(setup_.ranks, trainable, gradient);
-    Json figures = to_json(pairwise_.backward(setup_, pairs_.pairs, pairs, step, sum));
+    Json figures = add_pairs(step, pairs, sum);
     figures["j_before"] = j_before;
     figures["j_after"] = difference_.value(groups);
     figures["kept_share"] = kept;
@@ -144,6 +154,7 @@ class Alignment {
   const std::vector<EncodedGroup>& groups_;
   const ImportanceWeights importance_;
   PairwiseStep pairwise_;
+  ConsistencyStep consistency_;
   DifferenceStep difference_;
   const Share share_;
   MetaDirection direction_;
@@ -171,6 +182,8 @@ void check_options(const AlignOptions& options, const Parsed& parsed) {
         "align: --recency-half-life: expected it without --balance-by round, got both; equal parts for all rounds leave it without effect");
   if (options.method == Method::importance && options.policy.empty())
     fail_input("align: --method importance: expected --policy and --reference-policy, whose ratio weighs the pairs, got neither");
+  if (options.consistency.consistency_coef > 0 && options.responses.empty())
+    fail_input("align: --consistency-coef: expected --responses with it, got none");
   const bool steps_on_j = options.method == Method::meta || options.method == Method::joint;
   if (steps_on_j && options.responses.empty())
     fail_input("align: --responses: expected response groups for --method {}, got none", enum_name(options.method));

@@ -9,30 +9,19 @@
 
 #include "metarm/base/random.h"
 #include "metarm/objectives/consistency_loss.h"
-#include "metarm/train/group_data.h"
 #include "metarm/train/rank_trees.h"
 
 namespace metarm {
 
-namespace {
-
-std::vector<EncodedGroup> load_groups(const std::vector<std::string>& files, const TrainingSetup& setup, const ScoringOptions& scoring,
-                                      Log& log) {
-  if (files.empty()) return {};
-  return encode_groups(read_group_rows(files, scoring, log), setup.encoder(scoring.max_length), scoring, log);
-}
-
-}  // namespace
-
 void ConsistencyFigures::add_to(Json& figures) const {
   if (groups == 0) return;
   figures["consistency"] = loss;
-  figures["groups"] = groups;
+  figures["consistency_groups"] = groups;
   figures["tokens"] = figures["tokens"].get<std::int64_t>() + tokens;
 }
 
-ConsistencyStep::ConsistencyStep(const ConsistencyOptions& options, const TrainingSetup& setup, const TrainingOptions& training,
-                                 const ScoringOptions& scoring, const CommonOptions& common, Log& log)
+ConsistencyStep::ConsistencyStep(const ConsistencyOptions& options, std::span<const EncodedGroup> groups, const TrainingSetup& setup,
+                                 const TrainingOptions& training, const ScoringOptions& scoring, const CommonOptions& common)
     : setup_(setup),
       coef_(options.consistency_coef),
       dropout_(training.dropout),
@@ -40,7 +29,7 @@ ConsistencyStep::ConsistencyStep(const ConsistencyOptions& options, const Traini
       batch_size_(options.consistency_batch_size),
       tokens_per_batch_(std::max<std::int64_t>(scoring.tokens_per_batch / 2, 1)),  // both passes are held at once
       seed_(static_cast<std::uint64_t>(common.seed)),
-      groups_(load_groups(options.responses, setup, scoring, log)),
+      groups_(options.consistency_coef > 0 ? groups : std::span<const EncodedGroup>()),
       order_(std::max<std::int64_t>(std::ssize(groups_), 1), seed_, "unlabelled", training.shuffle) {}
 
 ForwardOptions ConsistencyStep::forward(std::int64_t step, std::uint64_t pass) const {

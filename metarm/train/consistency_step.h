@@ -4,11 +4,9 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
-#include <vector>
+#include <span>
 
 #include "metarm/base/json_lines.h"
-#include "metarm/base/log.h"
 #include "metarm/base/options.h"
 #include "metarm/train/data_order.h"
 #include "metarm/train/training_setup.h"
@@ -17,7 +15,6 @@ namespace metarm {
 
 struct ConsistencyOptions {
   double consistency_coef = 0;
-  std::vector<std::string> responses;
   std::int64_t consistency_batch_size = 8;
 
   template <class Self, class Visitor>
@@ -28,11 +25,10 @@ struct ConsistencyOptions {
                    "apart on which response is better; 0: none. [R-Drop alpha]",
            .min = 0,
            .needs = "dropout"});
-    visit(self.responses, {.name = "responses",
-                           .help = "Unlabelled response groups for the consistency loss, two or more responses each.",
-                           .needs = "consistency-coef"});
-    visit(self.consistency_batch_size,
-          {.name = "consistency-batch-size", .help = "Response groups a step.", .min = 1, .needs = "responses"});
+    visit(self.consistency_batch_size, {.name = "consistency-batch-size",
+                                        .help = "Response groups of the consistency loss a step.",
+                                        .min = 1,
+                                        .needs = "consistency-coef"});
   }
 };
 
@@ -44,11 +40,10 @@ struct ConsistencyFigures {
 
 class ConsistencyStep {
  public:
-  // Reads the groups. Without a coefficient there are none, and a step adds nothing.
-  ConsistencyStep(const ConsistencyOptions& options, const TrainingSetup& setup, const TrainingOptions& training,
-                  const ScoringOptions& scoring, const CommonOptions& common, Log& log);
+  // `groups` must outlive it. Without a coefficient or groups a step adds nothing.
+  ConsistencyStep(const ConsistencyOptions& options, std::span<const EncodedGroup> groups, const TrainingSetup& setup,
+                  const TrainingOptions& training, const ScoringOptions& scoring, const CommonOptions& common);
 
-  const std::vector<EncodedGroup>& groups() const { return groups_; }
   // Adds the coefficient times ∇C, of this rank's share of the step's groups, to the leaves' gradients. The figures are of all groups.
   ConsistencyFigures backward(std::int64_t step);
 
@@ -60,7 +55,7 @@ class ConsistencyStep {
   const bool gradient_checkpointing_;
   const std::int64_t batch_size_, tokens_per_batch_;
   const std::uint64_t seed_;
-  const std::vector<EncodedGroup> groups_;
+  const std::span<const EncodedGroup> groups_;
   DataOrder order_;
 };
 

@@ -6,9 +6,11 @@
 #include <initializer_list>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "metarm/train/data_order.h"
 #include "metarm/train/fingerprint.h"
+#include "metarm/train/group_data.h"
 #include "metarm/train/pair_data.h"
 #include "metarm/train/pairwise_step.h"
 
@@ -41,7 +43,7 @@ void check_head_options(const TrainOptions& options, const Parsed& parsed) {
 
 void check_consistency_options(const TrainOptions& options) {
   if (options.consistency.consistency_coef == 0) return;
-  if (options.consistency.responses.empty())
+  if (options.responses.empty())
     fail_input("train: --consistency-coef: expected --responses with it, unlabelled response groups, got none");
   if (options.head.head_training != HeadTrainingKind::plain)
     fail_input("train: --consistency-coef: expected --head-training plain with it, got {}, whose rewards are of a step's pairs together",
@@ -63,15 +65,19 @@ std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, con
   std::vector<Pair> rows = read_pair_rows(options.pairs, options.scoring, log);
   if (options.bootstrap) rows = bootstrapped(rows, seed);
   const PairData data = load_pair_data(setup, rows, options.training, options.scoring, log);
-  ConsistencyStep consistency(options.consistency, setup, options.training, options.scoring, options.common, log);
+  std::vector<EncodedGroup> unlabelled;
+  if (!options.responses.empty())
+    unlabelled = encode_groups(read_group_rows(options.responses, options.scoring, log), setup.encoder(options.scoring.max_length),
+                               options.scoring, log);
   setup.train_head(options.head);
   setup.init_head(options.init_head);
   setup.load_as_reward_model(MissingHead::initialise, false, options.training, options.scoring, log);
   if (options.training.lm_loss_weight > 0) setup.load_language_head();
   Json told = {{"pairs", fingerprint(data.pairs)}, {"eval_pairs", fingerprint(data.held_out)}};
-  if (!consistency.groups().empty()) told["responses"] = fingerprint(consistency.groups());
+  if (!unlabelled.empty()) told["responses"] = fingerprint(unlabelled);
   run.expect_data(std::move(told));
   const PairwiseStep pairwise = make_pairwise_step(options.training, options.scoring, options.common);
+  ConsistencyStep consistency(options.consistency, unlabelled, setup, options.training, options.scoring, options.common);
   DataOrder order(static_cast<std::int64_t>(data.pairs.size()), seed, "pairs", options.training.shuffle);
 
   Objective objective =
@@ -79,9 +85,9 @@ std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, con
   objective.add_gradient = [&](std::int64_t step, std::int64_t, at::Tensor& gradient) {
     setup.trainable->load_compute();
     GradientSum sum(setup.ranks, *setup.trainable, gradient);
-    const ConsistencyFigures unlabelled = consistency.backward(step);
+    const ConsistencyFigures consistent = consistency.backward(step);
     Json figures = to_json(pairwise.backward(setup, data.pairs, order.batch(step, options.training.batch_size), step, sum));
-    unlabelled.add_to(figures);
+    consistent.add_to(figures);
     return figures;
   };
   if (objective.evaluate)

@@ -13,7 +13,7 @@ namespace metarm {
 
 struct TrainOptions {
   std::string model;
-  std::vector<std::string> pairs;
+  std::vector<std::string> pairs, responses;
   bool bootstrap = false;
   std::string output;
   std::string init_head = "auto";
@@ -42,6 +42,9 @@ struct TrainOptions {
                  "a reward model's directory, whose head is taken."});
     HeadTrainingOptions::fields(self.head, visit);
     ConsistencyOptions::fields(self.consistency, visit);
+    visit(self.responses, {.name = "responses",
+                           .help = "Unlabelled response groups for the consistency loss, two or more responses each.",
+                           .needs = "consistency-coef"});
     RewardTrainingOptions::fields(self.training, visit);
     ScoringOptions::fields(self.scoring, visit);
     CommonOptions::fields(self.common, visit);

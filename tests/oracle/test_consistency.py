@@ -87,9 +87,23 @@ def test_steps(more, tmp_path):
         unlabelled = consistency(dropout, reference, group_ids(tokenizer, GROUPS), step)
         assert metrics[step]["loss"] == pytest.approx(labelled.item(), rel=1e-4)
         assert metrics[step]["consistency"] == pytest.approx(unlabelled.item(), rel=1e-3) and unlabelled > 1e-3
-        assert metrics[step]["groups"] == 2 and metrics[step]["pairs"] == 2
+        assert metrics[step]["consistency_groups"] == 2 and metrics[step]["pairs"] == 2
         reference.sgd_step(reference.gradient(labelled + WEIGHT * unlabelled), RATE)
     assert_same_steps(saved, reference, before, tolerance=2e-3)
+
+
+@pytest.mark.parametrize("method", [dict(method="none"), dict(meta_lr=1e-7)], ids=["none", "meta"])
+def test_an_alignment_descends_it_too(method, tmp_path):
+    """Without a meta step, or with next to none, it is the training that is compared with plain PyTorch above."""
+    save_checkpoint(tmp_path / "rm", "llama", "reward")
+    trained, expected = train(tmp_path, max_steps=2)
+    aligned, weights = train(tmp_path, max_steps=2, output="aligned", runner=lambda _, *words, **more: run_metarm("align", *words, **more), **method)
+    for row, other in zip(aligned, trained, strict=True):
+        assert row["consistency"] == pytest.approx(other["consistency"], rel=1e-3) and row["consistency_groups"] == row["groups"] == 2
+        assert row["tokens"] > other["tokens"], "those of J, too"
+    start = load_file(tmp_path / "rm/model.safetensors")
+    moved = sum((expected[name] - start[name]).norm() ** 2 for name in start) ** 0.5
+    assert sum((expected[name] - weights[name]).norm() ** 2 for name in start) ** 0.5 < 1e-3 * moved
 
 
 def test_tokens_count_both_passes(tmp_path):
@@ -130,7 +144,7 @@ def test_adapters_and_an_interruption(tmp_path):
     for steps in (2, 5):
         metrics, _ = train(tmp_path, max_steps=steps, save_steps=steps, output="parts", resume="true", **given)
     assert (tmp_path / "parts/adapter_model.safetensors").read_bytes() == (tmp_path / "whole/adapter_model.safetensors").read_bytes()
-    assert [row["groups"] for row in metrics] == [1] * 5
+    assert [row["consistency_groups"] for row in metrics] == [1] * 5
     write_rows(tmp_path / "groups.jsonl", GROUPS[::-1])
     result = train(tmp_path, check=False, max_steps=6, output="parts", resume="true", **given)
     assert result.returncode != 0 and "data.json: responses: expected the 2 rows with which the run began" in result.stderr
