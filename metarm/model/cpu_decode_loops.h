@@ -18,10 +18,11 @@ struct LogitRun {
 
 // Logits to probabilities over both runs; 0 for keys that are not seen.
 inline void soften(float softcap, const LogitRun& prompt, const LogitRun& own) {
-  const float of_prompt = max_of(cap_logits(prompt.columns, prompt.seen, softcap, prompt.logits));
-  const float of_own = max_of(cap_logits(own.columns, own.seen, softcap, own.logits)), highest = of_own > of_prompt ? of_own : of_prompt;
-  const float scale = 1.0F / sum_of(take_shares(prompt.columns, prompt.seen, highest, prompt.logits) +
-                                    take_shares(own.columns, own.seen, highest, own.logits));
+  const float of_prompt = max_of(cap_logits(prompt.columns, prompt.seen, 1.0F, softcap, prompt.logits));
+  const float of_own = max_of(cap_logits(own.columns, own.seen, 1.0F, softcap, own.logits)),
+              highest = of_own > of_prompt ? of_own : of_prompt;
+  const float scale = 1.0F / sum_of(take_shares(prompt.columns, prompt.seen, highest, prompt.logits, prompt.logits) +
+                                    take_shares(own.columns, own.seen, highest, own.logits, own.logits));
   for (const LogitRun& run : {prompt, own})
     for (std::int64_t i = 0; i < run.columns; i += kWide) store(run.logits + i, load(run.logits + i) * scale);
 }
@@ -38,9 +39,9 @@ void attention_of_branches(const DecodeTask& task, const Element* qkv, Element* 
   static thread_local Scratch scratch;
   const std::int64_t padded = task.value_stride, prompt_columns = round_up(task.prompt_tokens, kColumns);
   const std::int64_t columns = prompt_columns + task.own_stride;
-  const std::int64_t most = task.shared >= kQueryRows ? 1 : kQueryRows / task.shared;  // branches at once
+  const std::int64_t most = task.shared >= kSizes.query_rows ? 1 : kSizes.query_rows / task.shared;  // branches at once
   const std::int64_t most_rows = most * task.shared;
-  float* const query = scratch.zeros(most_rows * (2 * padded + columns));
+  float* const query = scratch.zero_floats(most_rows * (2 * padded + columns));
   float* const mixed = query + most_rows * padded;
   float* const logits = mixed + most_rows * padded;
   for (std::int64_t first = 0; first < task.branch_count; first += most) {

@@ -93,11 +93,11 @@ struct CpuKernels {
   void (*multiply_int8_panel)(const PanelTask& task, const std::int8_t* panel, const float* scale);
 };
 
-// The best that this processor runs: AVX-512, AVX2, or what the compiler makes for any processor.
+// The best that this processor runs: AVX-512 with AMX, AVX-512, AVX2, or what the compiler makes for any processor.
 const CpuKernels& cpu_kernels();
 // All that this processor runs, best first, for tests.
 struct CpuKernelList {
-  const CpuKernels* kernels[3];
+  const CpuKernels* kernels[4];
   int count;
 };
 CpuKernelList list_cpu_kernels();

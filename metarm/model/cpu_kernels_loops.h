@@ -1,8 +1,12 @@
 // The loops behind cpu_kernels.h, for one instruction set: a source file defines METARM_VECTOR_FLOATS (floats in a register),
-// METARM_TILE_ROWS (rows of a product that stay in registers), METARM_KERNELS (the name of its table) and METARM_KERNELS_NAME, and includes
-// this. All but the table is local to that file, so that the linker never mixes code of two instruction sets.
+// METARM_TILE_ROWS (rows of a product that stay in registers), METARM_TILES where it has AMX's, METARM_KERNELS (the name of its table) and
+// METARM_KERNELS_NAME, and includes this. All but the table is local to that file, so that the linker never mixes code of two instruction
+// sets.
 #pragma once
 
+#ifdef METARM_TILES
+#include "metarm/model/cpu_attention_amx.h"
+#endif
 #include "metarm/model/cpu_attention_loops.h"
 #include "metarm/model/cpu_decode_loops.h"
 #include "metarm/model/cpu_panel_loops.h"
@@ -16,6 +20,14 @@ constexpr CpuKernelsOf<Element> make_kernels() {
   return {rms_norm<Element>, rms_norm_backward<Element>, silu_gate<Element>,          silu_gate_backward<Element>,
           rotate<Element>,   attention<Element>,         attention_backward<Element>, attention_of_branches<Element>};
 }
+#ifdef METARM_TILES
+template <>
+constexpr CpuKernelsOf<Bfloat16Bits> make_kernels() {
+  using Element = Bfloat16Bits;
+  return {rms_norm<Element>, rms_norm_backward<Element>, silu_gate<Element>,          silu_gate_backward<Element>,
+          rotate<Element>,   attention_by_tiles,         attention_backward_by_tiles, attention_of_branches<Element>};
+}
+#endif
 
 }  // namespace
 

@@ -2,7 +2,12 @@
 // local to that file.
 #pragma once
 
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
 #include <cstdint>
+#include <utility>
 
 #include "metarm/model/cpu_kernels.h"
 
@@ -26,12 +31,16 @@ inline Vec load(const Bfloat16Bits* from) {
   const Shorts halves = *reinterpret_cast<const LooseShorts*>(from);
   return reinterpret_cast<Vec>(__builtin_convertvector(halves, Bits) << 16);
 }
-inline void store(Bfloat16Bits* to, Vec value) {  // to nearest, ties to even; NaN stays NaN
+inline Shorts rounded(Vec value) {  // to nearest, ties to even; NaN stays NaN
+#ifdef __AVX512BF16__
+  return reinterpret_cast<Shorts>(_mm512_cvtneps_pbh(value));
+#else
   const Bits bits = reinterpret_cast<Bits>(value);
-  const Bits rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
-  const Bits kept = value != value ? Bits{} + 0x7fc0U : rounded;
-  *reinterpret_cast<LooseShorts*>(to) = __builtin_convertvector(kept, Shorts);
+  const Bits nearest = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
+  return __builtin_convertvector(value != value ? Bits{} + 0x7fc0U : nearest, Shorts);
+#endif
 }
+inline void store(Bfloat16Bits* to, Vec value) { *reinterpret_cast<LooseShorts*>(to) = rounded(value); }
 using SignedShorts = std::int16_t __attribute__((vector_size(kWide * 2)));
 using Bytes = std::int8_t __attribute__((vector_size(kWide)));
 using LooseBytes = std::int8_t __attribute__((vector_size(kWide), aligned(1), may_alias));
@@ -49,15 +58,24 @@ inline void store_one(Bfloat16Bits* to, float value) {
 }
 
 inline Vec splat(float value) { return value - Vec{}; }  // folds to a broadcast, as a sum with 0 does not
+// The lanes of a register with each other, half of them with the other half until one is left.
+template <int kHalf, int... kLanes, class Join>
+inline float fold(Vec value, const Join& join, std::integer_sequence<int, kLanes...> lanes) {
+  value = join(value, __builtin_shufflevector(value, value, (kLanes ^ kHalf)...));
+  if constexpr (kHalf > 1)
+    return fold<kHalf / 2>(value, join, lanes);
+  else
+    return value[0];
+}
+template <class Join>
+inline float fold(Vec value, const Join& join) {
+  return fold<kWide / 2>(value, join, std::make_integer_sequence<int, kWide>());
+}
 inline float sum_of(Vec value) {
-  float sum = 0;
-  for (std::int64_t i = 0; i < kWide; ++i) sum += value[i];
-  return sum;
+  return fold(value, [](Vec a, Vec b) { return a + b; });
 }
 inline float max_of(Vec value) {
-  float most = value[0];
-  for (std::int64_t i = 1; i < kWide; ++i) most = value[i] > most ? value[i] : most;
-  return most;
+  return fold(value, [](Vec a, Vec b) { return a > b ? a : b; });
 }
 
 // Calls body(i, vector or single element) over [0, count): `vectors` for whole registers, `singles` for the rest.
