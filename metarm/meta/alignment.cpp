@@ -130,7 +130,7 @@ class Alignment {
     const at::Tensor v = share_.own(j_gradient), own_gradient = share_.own(gradient);
     const MetaDirection::Direction direction = direction_.direction(v, turn.meta_steps);
     const double meta_lr = pace_.meta_lr(turn.mode), scale = meta_lr * direction.factor;
-    const double kept = trainable.load_compute_shifted(share_.whole(direction.vector), scale, Rounding::stochastic, rounding_seed(step));
+    const double kept = trainable.shift_compute(share_.whole(direction.vector), scale, Rounding::stochastic, rounding_seed(step));
     GradientSum sum(setup_.ranks, trainable, gradient);
     Json figures = add_pairs(step, pairs, sum);
     figures["j_before"] = j_before;

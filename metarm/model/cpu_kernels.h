@@ -81,6 +81,20 @@ struct PanelTask {
   std::int64_t out_stride;
 };
 
+// Weights as a compute copy has them: bfloat16(x + scale · direction), or of x alone where `direction` is null. To nearest, or with `noise`
+// stochastically, by 16 random bits an element.
+struct WeightTask {
+  const float* x;
+  const float* direction;
+  float scale;
+  const std::uint16_t* noise;
+  std::int64_t count;
+};
+// Of a step that takes a copy from bfloat16(x) to bfloat16(x + step): the product of the two differences, and the step's square.
+struct WeightShift {
+  float kept, length;
+};
+
 struct CpuKernels {
   const char* instruction_set;
   CpuKernelsOf<float> float32;
@@ -91,6 +105,9 @@ struct CpuKernels {
   void (*multiply_float32_panel)(const PanelTask& task, const float* panel, const float* scale);
   void (*multiply_bfloat16_panel)(const PanelTask& task, const Bfloat16Bits* panel, const float* scale);
   void (*multiply_int8_panel)(const PanelTask& task, const std::int8_t* panel, const float* scale);
+  void (*round_weights)(const WeightTask& task, Bfloat16Bits* out);
+  WeightShift (*shift_weights)(const WeightTask& task, Bfloat16Bits* copy);  // with a direction; the copy is written
+  void (*add_gradient)(const Bfloat16Bits* gradient, std::int64_t count, float* sum);
 };
 
 // The best that this processor runs: AVX-512 with AMX, AVX-512, AVX2, or what the compiler makes for any processor.

@@ -11,6 +11,7 @@
 #include "metarm/model/cpu_decode_loops.h"
 #include "metarm/model/cpu_panel_loops.h"
 #include "metarm/model/cpu_row_loops.h"
+#include "metarm/model/cpu_weight_loops.h"
 
 namespace metarm {
 namespace {
@@ -33,7 +34,8 @@ constexpr CpuKernelsOf<Bfloat16Bits> make_kernels() {
 
 extern const CpuKernels METARM_KERNELS;
 const CpuKernels METARM_KERNELS = {
-    METARM_KERNELS_NAME,   make_kernels<float>(),        make_kernels<Bfloat16Bits>(), exponentials, kColumns,
-    multiply_panel<float>, multiply_panel<Bfloat16Bits>, multiply_panel<std::int8_t>};
+    METARM_KERNELS_NAME,   make_kernels<float>(),        make_kernels<Bfloat16Bits>(), exponentials,  kColumns,
+    multiply_panel<float>, multiply_panel<Bfloat16Bits>, multiply_panel<std::int8_t>,  round_weights, shift_weights,
+    add_gradient};
 
 }  // namespace metarm

@@ -2,39 +2,43 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <c10/util/BFloat16.h>
 
-#include <bit>
+#include <algorithm>
 #include <utility>
 
 #include "metarm/base/error.h"
 #include "metarm/base/random.h"
+#include "metarm/model/cpu_kernels.h"
 
 namespace metarm {
 
 namespace {
 
 constexpr std::int64_t kGrain = 1 << 16;
+constexpr std::int64_t kBlock = 1 << 12;
 
-std::uint16_t round_nearest(float value) { return c10::BFloat16(value).x; }
-
-// Adds 16 random bits below the part that bfloat16 keeps: the carry rounds up with the probability of what a cast drops. Weights are
-// finite.
-std::uint16_t round_stochastic(float value, std::uint16_t noise) {
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value) + noise;
-  return static_cast<std::uint16_t>(bits >> 16);
+// 16 random bits an element, a function of (seed, element): of `count` elements from `first` on, a multiple of 4. Four share a draw.
+void draw_noise(std::uint64_t seed, std::int64_t first, std::int64_t count, std::uint16_t* noise) {
+  for (std::int64_t i = 0; i < count; i += 4) {
+    const std::uint64_t draw = mix64(seed + static_cast<std::uint64_t>((first + i) / 4) * 0x9e3779b97f4a7c15ULL);
+    for (std::int64_t k = 0; k < 4; ++k) noise[i + k] = static_cast<std::uint16_t>(draw >> (16 * k));
+  }
 }
 
-float widen(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
-
-// Four elements share a 64-bit draw.
-std::uint16_t element_noise(std::uint64_t seed, std::int64_t i) {
-  return static_cast<std::uint16_t>(mix64(seed + static_cast<std::uint64_t>(i >> 2) * 0x9e3779b97f4a7c15ULL) >> (16 * (i & 3)));
+// The blocks of [begin, end), which begins at a multiple of 4, as tasks of the kernels: work(task, its first element).
+template <class Work>
+void for_each_block(const float* x, const float* direction, float scale, Rounding rounding, std::uint64_t seed, std::int64_t begin,
+                    std::int64_t end, const Work& work) {
+  std::uint16_t noise[kBlock];
+  for (std::int64_t i = begin; i < end; i += kBlock) {
+    const std::int64_t count = std::min(kBlock, end - i);
+    const bool stochastic = rounding == Rounding::stochastic;
+    if (stochastic) draw_noise(seed, i, count, noise);
+    work(WeightTask{x + i, direction == nullptr ? nullptr : direction + i, scale, stochastic ? noise : nullptr, count}, i);
+  }
 }
 
-std::uint16_t round_to_bfloat16(float value, Rounding rounding, std::uint64_t seed, std::int64_t i) {
-  return rounding == Rounding::stochastic ? round_stochastic(value, element_noise(seed, i)) : round_nearest(value);
-}
+Bfloat16Bits* bits_of(at::Tensor& tensor) { return static_cast<Bfloat16Bits*>(tensor.mutable_data_ptr()); }
 
 const float* data_or_null(const at::Tensor& tensor) { return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr; }
 
@@ -50,9 +54,10 @@ void cast_on_cpu(at::Tensor& dst, const at::Tensor& source, const at::Tensor& di
     });
     return;
   }
-  auto* to = reinterpret_cast<std::uint16_t*>(dst.mutable_data_ptr<at::BFloat16>());
-  at::parallel_for(0, dst.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) to[i] = round_to_bfloat16(shifted(i), rounding, seed, i);
+  Bfloat16Bits* const to = bits_of(dst);
+  at::parallel_for(0, (dst.numel() + kBlock - 1) / kBlock, kGrain / kBlock, [&](std::int64_t begin, std::int64_t end) {
+    for_each_block(from, shift, scale, rounding, seed, begin * kBlock, std::min(dst.numel(), end * kBlock),
+                   [&](const WeightTask& task, std::int64_t first) { cpu_kernels().round_weights(task, to + first); });
   });
 }
 
@@ -84,42 +89,50 @@ struct Products {
   double kept = 0, length = 0;
 };
 
-// `copy` holds cast(θ); each element becomes cast(θ') once the two have been compared.
-template <class Element, class Cast, class Widen>
-Products shift_elements(Element* copy, std::int64_t total, const float* from, const float* shift, float scale, const Cast& cast,
-                        const Widen& widen_element) {
-  constexpr std::int64_t kPieces = 256;  // summed in a fixed order, whatever the threads
+// The sums of `work`, which returns those of elements [begin, end), over all elements: in a fixed order, whatever the threads.
+template <class Work>
+Products sum_over_pieces(std::int64_t total, const Work& work) {
+  constexpr std::int64_t kPieces = 256;
   std::vector<Products> pieces(kPieces);
-  const std::int64_t piece = (total + kPieces - 1) / kPieces;
+  const std::int64_t piece = (total + 4 * kPieces - 1) / (4 * kPieces) * 4;
   at::parallel_for(0, kPieces, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t p = begin; p < end; ++p) {
-      Products sums;
-      for (std::int64_t i = p * piece; i < std::min(total, (p + 1) * piece); ++i) {
-        const double step = static_cast<double>(scale) * shift[i];
-        const Element shifted = cast(from[i] + scale * shift[i], i);
-        sums.kept += (static_cast<double>(widen_element(shifted)) - widen_element(copy[i])) * step;
-        sums.length += step * step;
-        copy[i] = shifted;
-      }
-      pieces[static_cast<std::size_t>(p)] = sums;
-    }
+    for (std::int64_t p = begin; p < end; ++p)
+      if (p * piece < total) pieces[static_cast<std::size_t>(p)] = work(p * piece, std::min(total, (p + 1) * piece));
   });
   Products sums;
   for (const Products& of_piece : pieces) sums.kept += of_piece.kept, sums.length += of_piece.length;
   return sums;
 }
 
+// `copy` holds cast(θ), and then cast(θ').
 Products shift_on_cpu(at::Tensor& copy, const at::Tensor& source, const at::Tensor& direction, float scale, Rounding rounding,
                       std::uint64_t seed) {
   const float* from = source.const_data_ptr<float>();
   const float* shift = direction.const_data_ptr<float>();
-  if (copy.scalar_type() == at::kFloat)
-    return shift_elements(
-        copy.mutable_data_ptr<float>(), copy.numel(), from, shift, scale, [](float value, std::int64_t) { return value; },
-        [](float value) { return value; });
-  return shift_elements(
-      reinterpret_cast<std::uint16_t*>(copy.mutable_data_ptr<at::BFloat16>()), copy.numel(), from, shift, scale,
-      [&](float value, std::int64_t i) { return round_to_bfloat16(value, rounding, seed, i); }, widen);
+  if (copy.scalar_type() == at::kFloat) {
+    float* const to = copy.mutable_data_ptr<float>();
+    return sum_over_pieces(copy.numel(), [&](std::int64_t begin, std::int64_t end) {
+      Products sums;
+      for (std::int64_t i = begin; i < end; ++i) {
+        const double step = static_cast<double>(scale) * shift[i];
+        const float shifted = from[i] + scale * shift[i];
+        sums.kept += (static_cast<double>(shifted) - to[i]) * step;
+        sums.length += step * step;
+        to[i] = shifted;
+      }
+      return sums;
+    });
+  }
+  Bfloat16Bits* const to = bits_of(copy);
+  return sum_over_pieces(copy.numel(), [&](std::int64_t begin, std::int64_t end) {
+    Products sums;
+    for_each_block(from, shift, scale, rounding, seed, begin, end, [&](const WeightTask& task, std::int64_t first) {
+      const WeightShift of_block = cpu_kernels().shift_weights(task, to + first);
+      sums.kept += of_block.kept;
+      sums.length += of_block.length;
+    });
+    return sums;
+  });
 }
 
 Products shift_on_device(at::Tensor& copy, const at::Tensor& source, const at::Tensor& direction, double scale, Rounding rounding,
@@ -128,6 +141,14 @@ Products shift_on_device(at::Tensor& copy, const at::Tensor& source, const at::T
   cast_weights(copy, source, direction, scale, rounding, seed);
   const at::Tensor moved = copy.to(at::kFloat).sub_(before);
   return {scale * at::dot(moved, direction).item<double>(), scale * scale * at::dot(direction, direction).item<double>()};
+}
+
+// torch's own sum of two types goes over memory three times.
+void add_on_cpu(const at::Tensor& gradient, at::Tensor& sum) {
+  const auto* from = static_cast<const Bfloat16Bits*>(gradient.const_data_ptr());
+  float* const to = sum.mutable_data_ptr<float>();
+  at::parallel_for(0, gradient.numel(), kGrain,
+                   [&](std::int64_t begin, std::int64_t end) { cpu_kernels().add_gradient(from + begin, end - begin, to + begin); });
 }
 
 }  // namespace
@@ -155,11 +176,10 @@ void Trainable::load_compute(Rounding rounding, std::uint64_t seed) {
   cast_weights(copy, master_.flat(), {}, 0, rounding, seed);
 }
 
-double Trainable::load_compute_shifted(const at::Tensor& direction, double scale, Rounding rounding, std::uint64_t seed) {
-  if (copy_.size() == 0) fail_internal("load_compute_shifted: expected a compute copy of its own");
+double Trainable::shift_compute(const at::Tensor& direction, double scale, Rounding rounding, std::uint64_t seed) {
+  if (copy_.size() == 0) fail_internal("shift_compute: expected a compute copy of its own");
   const at::NoGradGuard no_grad;
   at::Tensor copy = copy_.flat();
-  load_compute(rounding, seed);
   const Products products = copy.is_cpu() ? shift_on_cpu(copy, master_.flat(), direction, static_cast<float>(scale), rounding, seed)
                                           : shift_on_device(copy, master_.flat(), direction, scale, rounding, seed);
   return products.length > 0 ? products.kept / products.length : 0;
@@ -169,7 +189,11 @@ void Trainable::move_gradient_to(at::Tensor& gradient, std::size_t i) {
   const at::NoGradGuard no_grad;
   at::Tensor& of_leaf = leaves_[i].mutable_grad();
   if (!of_leaf.defined()) return;
-  gradient.narrow(0, master_.offset(i), of_leaf.numel()).add_(of_leaf.reshape({-1}));
+  at::Tensor sum = gradient.narrow(0, master_.offset(i), of_leaf.numel());
+  if (of_leaf.is_cpu() && of_leaf.scalar_type() == at::kBFloat16)
+    add_on_cpu(of_leaf.contiguous(), sum);
+  else
+    sum.add_(of_leaf.reshape({-1}));
   of_leaf.reset();
 }
 

@@ -34,9 +34,10 @@ class Trainable {
 
   // Compute copy = cast(θ).
   void load_compute(Rounding rounding = Rounding::nearest, std::uint64_t seed = 0);
-  // Compute copy = cast(θ + scale · direction), direction float32 [total]. Needs a copy of its own. Returns the kept share
+  // A compute copy that is cast(θ) by the same rounding and seed becomes cast(θ + scale · direction), direction float32 [total]. Needs a
+  // copy of its own. Returns the kept share
   // ⟨cast(θ') − cast(θ), θ' − θ⟩ / ‖θ' − θ‖² (1 in float32 up to rounding; 0 for a zero step).
-  double load_compute_shifted(const at::Tensor& direction, double scale, Rounding rounding, std::uint64_t seed);
+  double shift_compute(const at::Tensor& direction, double scale, Rounding rounding, std::uint64_t seed);
 
   // Adds the gradient of leaf i, if it has one, to its part of `gradient`, float32 [total], and clears it.
   void move_gradient_to(at::Tensor& gradient, std::size_t i);

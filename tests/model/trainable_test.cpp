@@ -25,16 +25,22 @@ FlatTensors make_rounded_master() {
   return master;
 }
 
+// The kept share of a step from cast(θ).
+double shifted(Trainable& trainable, const at::Tensor& step, double scale, Rounding rounding, std::uint64_t seed) {
+  trainable.load_compute(rounding, seed);
+  return trainable.shift_compute(step, scale, rounding, seed);
+}
+
 TEST(Trainable, APlainCastLosesASmallStep) {
   Trainable trainable(make_rounded_master(), at::kBFloat16, false);
-  EXPECT_NEAR(trainable.load_compute_shifted(small_step(), 1.0, Rounding::nearest, 0), 0, 0.05);
+  EXPECT_NEAR(shifted(trainable, small_step(), 1.0, Rounding::nearest, 0), 0, 0.05);
 }
 
 TEST(Trainable, StochasticRoundingKeepsASmallStepInExpectation) {
   Trainable trainable(make_rounded_master(), at::kBFloat16, false);
   const at::Tensor step = small_step();
   double kept = 0;
-  for (std::uint64_t seed = 0; seed < 40; ++seed) kept += trainable.load_compute_shifted(step, 1.0, Rounding::stochastic, seed) / 40;
+  for (std::uint64_t seed = 0; seed < 40; ++seed) kept += shifted(trainable, step, 1.0, Rounding::stochastic, seed) / 40;
   EXPECT_NEAR(kept, 1.0, 0.05);
 }
 
@@ -52,10 +58,31 @@ TEST(Trainable, StochasticRoundingIsUnbiasedAndSeeded) {
   }
 }
 
+// Against one element at a time, in every type and rounding that a training has.
+TEST(Trainable, AShiftedCopyIsTheCastOfTheShiftedWeights) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    for (const Rounding rounding : {Rounding::nearest, Rounding::stochastic}) {
+      Trainable trainable(make_master(), type, true);
+      const at::Tensor step = torch::randn({kSize}) * 0.01;
+      at::Tensor before = torch::empty({kSize}, type), after = torch::empty({kSize}, type);
+      cast_weights(before, trainable.master().flat(), {}, 0, rounding, 5);
+      cast_weights(after, trainable.master().flat(), step, 0.5, rounding, 5);
+      const double kept = shifted(trainable, step, 0.5, rounding, 5);
+      EXPECT_TRUE(torch::equal(trainable.leaves()[0], after.narrow(0, 0, kSize / 2)));
+      const at::Tensor moved = after.to(at::kDouble) - before.to(at::kDouble), whole = step.to(at::kDouble) * 0.5;
+      EXPECT_NEAR(kept, (at::dot(moved, whole) / at::dot(whole, whole)).item<double>(), 1e-5);
+    }
+  }
+  at::Tensor nearest = torch::empty({kSize}, at::kBFloat16);
+  const at::Tensor weights = make_master().flat();
+  cast_weights(nearest, weights, {}, 0, Rounding::nearest, 0);
+  EXPECT_TRUE(torch::equal(nearest, weights.to(at::kBFloat16)));
+}
+
 TEST(Trainable, Float32KeepsTheWholeStep) {
   Trainable trainable(make_master(), at::kFloat, true);
   const at::Tensor step = torch::randn({kSize}) * 0.01;
-  EXPECT_NEAR(trainable.load_compute_shifted(step, 2.0, Rounding::nearest, 0), 1.0, 1e-4);
+  EXPECT_NEAR(shifted(trainable, step, 2.0, Rounding::nearest, 0), 1.0, 1e-4);
   EXPECT_TRUE(torch::allclose(trainable.leaves()[0], trainable.master().tensor(0) + 2.0 * step.narrow(0, 0, kSize / 2)));
   trainable.load_compute();
   EXPECT_TRUE(torch::equal(trainable.leaves()[1], trainable.master().tensor(1)));
@@ -65,21 +92,27 @@ TEST(Trainable, ThreadsDoNotChangeTheKeptShare) {
   Trainable trainable(make_master(), at::kBFloat16, false);
   const at::Tensor step = small_step();
   const int threads = at::get_num_threads();
-  const double many = trainable.load_compute_shifted(step, 1.0, Rounding::stochastic, 3);
+  const double many = shifted(trainable, step, 1.0, Rounding::stochastic, 3);
   at::set_num_threads(1);
-  const double one = trainable.load_compute_shifted(step, 1.0, Rounding::stochastic, 3);
+  const double one = shifted(trainable, step, 1.0, Rounding::stochastic, 3);
   at::set_num_threads(threads);
   EXPECT_EQ(many, one);
 }
 
 TEST(Trainable, GradientsMoveAndAreCleared) {
-  Trainable trainable(make_master(), at::kFloat, false);
-  (trainable.leaves()[1] * 3.0).sum().backward();
-  at::Tensor gradient = torch::zeros({kSize});
-  for (std::size_t i = 0; i < trainable.leaves().size(); ++i) trainable.move_gradient_to(gradient, i);
-  EXPECT_EQ(gradient.narrow(0, 0, kSize / 2).abs().sum().item<float>(), 0);
-  EXPECT_TRUE((gradient.narrow(0, kSize / 2, kSize / 2) == 3.0).all().item<bool>());
-  EXPECT_FALSE(trainable.leaves()[1].grad().defined());
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    Trainable trainable(make_master(), type, false);
+    const at::Tensor weight = torch::randn({2, kSize / 4}).to(type);
+    at::Tensor gradient = torch::zeros({kSize});
+    for (int pass = 0; pass < 2; ++pass) {
+      trainable.load_compute();
+      (trainable.leaves()[1].t() * weight).sum().backward();  // its gradient comes turned
+      for (std::size_t i = 0; i < trainable.leaves().size(); ++i) trainable.move_gradient_to(gradient, i);
+      EXPECT_FALSE(trainable.leaves()[1].grad().defined());
+    }
+    EXPECT_EQ(gradient.narrow(0, 0, kSize / 2).abs().sum().item<float>(), 0);
+    EXPECT_TRUE(torch::equal(gradient.narrow(0, kSize / 2, kSize / 2), 2 * weight.t().reshape({-1}).to(at::kFloat)));
+  }
 }
 
 }  // namespace
