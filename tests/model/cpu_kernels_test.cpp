@@ -259,6 +259,42 @@ TEST_P(Kernels, RoundingKeepsNanAndInfinity) {
   EXPECT_EQ(from_bits(out[5]), 0.0F);
 }
 
+TEST_P(Kernels, WeightsAreRoundedAndShifted) {
+  constexpr std::int64_t kCount = 133;
+  const std::vector<float> x = normal(kCount, 11), direction = normal(kCount, 12);
+  std::vector<std::uint16_t> noise(kCount);
+  std::mt19937 random(13);
+  for (std::uint16_t& bits : noise) bits = static_cast<std::uint16_t>(random());
+  for (const std::uint16_t* drawn : {static_cast<const std::uint16_t*>(nullptr), static_cast<const std::uint16_t*>(noise.data())}) {
+    const auto rounded = [&](float value, std::size_t i) {
+      const auto bits = __builtin_bit_cast(std::uint32_t, value);
+      const std::uint32_t added = drawn != nullptr ? drawn[i] : 0x7fffU + ((bits >> 16) & 1U);
+      return static_cast<std::uint16_t>((bits + added) >> 16);
+    };
+    std::vector<Bfloat16Bits> copy(kCount);
+    all().round_weights({x.data(), nullptr, 0, drawn, kCount}, copy.data());
+    for (std::size_t i = 0; i < copy.size(); ++i) ASSERT_EQ(copy[i].bits, rounded(x[i], i));
+    const std::vector<Bfloat16Bits> before = copy;
+    const WeightTask task{x.data(), direction.data(), 0.125F, drawn, kCount};  // so that a product and a sum round once either way
+    const WeightShift shift = all().shift_weights(task, copy.data());
+    double kept = 0, length = 0;
+    for (std::size_t i = 0; i < copy.size(); ++i) {
+      const float step = direction[i] * 0.125F;
+      ASSERT_EQ(copy[i].bits, rounded(x[i] + step, i));
+      kept += (static_cast<double>(from_bits(copy[i])) - from_bits(before[i])) * step;
+      length += static_cast<double>(step) * step;
+    }
+    EXPECT_NEAR(shift.kept, kept, 1e-5);
+    EXPECT_NEAR(shift.length, length, 1e-5);
+    std::vector<Bfloat16Bits> at_once(kCount);
+    all().round_weights(task, at_once.data());
+    for (std::size_t i = 0; i < copy.size(); ++i) ASSERT_EQ(at_once[i].bits, copy[i].bits);
+    std::vector<float> sum = x;
+    all().add_gradient(copy.data(), kCount, sum.data());
+    for (std::size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], x[i] + from_bits(copy[i]));
+  }
+}
+
 TEST_P(Kernels, ExponentialsOfTheDistanceToTheHighest) {
   std::vector<float> x = normal(37, 9), out(37);
   x[36] = 9, x[3] = -1000, x[5] = -INFINITY;
