@@ -32,7 +32,7 @@ DecodeCache::DecodeCache(const ModelSpec& spec, std::int64_t slots, std::int64_t
     : spec_(spec), options_(like.is_cpu() ? like.options().dtype(at::kFloat) : like.options()) {
   const std::int64_t T = padded(max_new_tokens), E = spec.head_width;
   own_key_ = at::empty({spec.layers, slots, spec.kv_heads, E, T}, options_);
-  own_value_ = at::empty({spec.layers, slots, spec.kv_heads, T, padded(E)}, options_);
+  own_value_ = at::zeros({spec.layers, slots, spec.kv_heads, T, padded(E)}, options_);  // plainly, 0 times what is not seen is to be 0
 }
 
 void DecodeCache::add_prompts(std::int64_t first, std::vector<Segment> segments) {

@@ -291,13 +291,14 @@ def test_requests_for_other_things_are_answered_while_all_wait_for_rewards(first
 
 
 def test_attributions_end_with_their_time_their_client_and_the_server(first):
-    body = {"rows": [{"text": f"{i} heather"} for i in range(4000)], "attributions": True}  # scored in a few batches, then one at a time
-    server = RewardServer("--model", first.folder, "--request-timeout", 1).__enter__()
+    body = {"rows": [{"text": f"{i} heather"} for i in range(8000)], "attributions": True}  # scored in a few batches, then one at a time
+    room = ["--max-rows", 8000, "--queue-rows", 8000]
+    server = RewardServer("--model", first.folder, "--request-timeout", 1, *room).__enter__()
     begun = time.monotonic()
     assert server.post("/v1/rewards", body).status == 503
     assert time.monotonic() - begun < 10
     server.stop()
-    server = RewardServer("--model", first.folder).__enter__()
+    server = RewardServer("--model", first.folder, *room).__enter__()
     answers = []
     asking = threading.Thread(target=lambda: answers.append(server.post("/v1/rewards", body)))
     asking.start()
