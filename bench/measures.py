@@ -36,6 +36,7 @@ def contenders(native):
         made[f"metarm train, {dtype}"] = Contender(lambda s, dtype=dtype: ours.train(s, dtype), tokens, "losses")
     for mode in peers.TRL_MODES:
         made[f"TRL, {mode}"] = Contender(lambda s, mode=mode: peers.trl(s, mode), ("pairs_per_s",), "losses", "trl", bfloat16=mode != "float32")
+    made["metarm train, bfloat16, least memory"] = Contender(lambda s: ours.train_small(s, "bfloat16"), tokens, "losses")
     for dtype in DTYPES:
         made[f"metarm align, {dtype}"] = Contender(lambda s, dtype=dtype: ours.align(s, dtype), ("pairs_per_s",), "differences")
     made |= {
@@ -70,6 +71,8 @@ def comparisons(native):
         Comparison("training", "training, bfloat16, against TRL as it comes", bf16, trl_default, "pairs_per_s", bar=5, aim=8),
         Comparison("training", "training, float32, against TRL's float32", f32, trl_f32, "pairs_per_s", bar=3, aim=4),
         Comparison("training", "memory of training, bfloat16, against TRL's lowest", bf16, trl, "peak_memory_bytes", bar=0.5, aim=0.35, lower_is_better=True),
+        Comparison("training", "memory of the least that both do with, against TRL's lowest", ("metarm train, bfloat16, least memory",), trl, "peak_memory_bytes", bar=0.5, aim=0.35,
+                   lower_is_better=True),
         Comparison("training", "memory of training, float32, against TRL's float32", f32, trl_f32, "peak_memory_bytes", lower_is_better=True),
         Comparison("align", "align step, bfloat16, against TRL's best ordinary step", align_bf16, trl, "pairs_per_s", bar=1, aim=2),
         Comparison("align", "align step, float32, against TRL's ordinary float32 step", align_f32, trl_f32, "pairs_per_s", bar=1, aim=2),

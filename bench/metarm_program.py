@@ -17,8 +17,8 @@ def common(workbench, dtype, pairs, batch_size, steps):
             "--lr", LR, "--lr-schedule", "constant", "--batch-size", batch_size, "--max-steps", steps, "--max-length", 0, "--shuffle", "false", "--save-steps", 0]
 
 
-def run_training(workbench, dtype, pairs, batch_size, steps, **how):
-    finished = workbench.run_metarm("train", *common(workbench, dtype, pairs, batch_size, steps), **how)
+def run_training(workbench, dtype, pairs, batch_size, steps, options=(), **how):
+    finished = workbench.run_metarm("train", *common(workbench, dtype, pairs, batch_size, steps), *options, **how)
     rows = read_steps(workbench.folder / "run/out")
     work = workbench.shared["work"][pairs][:steps]
     if [row["tokens"] for row in rows] != [step["tokens"] for step in work]:
@@ -28,6 +28,12 @@ def run_training(workbench, dtype, pairs, batch_size, steps, **how):
 
 def train(workbench, dtype):
     return run_training(workbench, dtype, "pairs", workbench.sizes["batch_size"], workbench.sizes["steps"])
+
+
+def train_small(workbench, dtype):
+    """All that saves memory: activations computed again, moments in bfloat16."""
+    return run_training(workbench, dtype, "pairs", workbench.sizes["batch_size"], workbench.sizes["steps"],
+                        options=["--gradient-checkpointing", "true", "--optimizer-dtype", "bfloat16"])
 
 
 def train_many(workbench, dtype):
