@@ -196,9 +196,7 @@ void PathIntegral::refine_within(double tolerance, std::int64_t max_points) {
   while (!error_.within(tolerance) && points() < max_points) refine(tolerance);
 }
 
-namespace {
-
-Attribution prefix_rewards(const RewardModel& reward_model, const TokenIds& tokens) {
+Attribution attribute_by_prefixes(const RewardModel& reward_model, const TokenIds& tokens) {
   const at::NoGradGuard no_grad;
   const TokenTree tree = make_token_tree(std::span(&tokens, 1));
   const Batch batch = make_batch(std::span(&tree, 1));
@@ -213,10 +211,8 @@ Attribution prefix_rewards(const RewardModel& reward_model, const TokenIds& toke
   return attribution;
 }
 
-}  // namespace
-
 Attribution attribute_reward(const RewardModel& reward_model, const TokenIds& tokens, TokenId baseline, const AttributionOptions& options) {
-  if (options.method == AttributionMethod::prefix) return prefix_rewards(reward_model, tokens);
+  if (options.method == AttributionMethod::prefix) return attribute_by_prefixes(reward_model, tokens);
   const bool integrated = options.method == AttributionMethod::integrated;
   if (integrated && options.points == 0) {
     PathIntegral integral(reward_model, tokens, baseline, options.tokens_per_batch);

@@ -47,6 +47,8 @@ struct Attribution {
 // The token that says nothing: the one that pads, else the one that ends a text.
 TokenId baseline_token(const RewardModel& reward_model, const Tokenizer& tokenizer);
 
+Attribution attribute_by_prefixes(const RewardModel& reward_model, const TokenIds& tokens);
+
 // Of the sequence's reward, in the compute type: in bfloat16 the error says how far the values can be trusted. `baseline`: the token that
 // says nothing; prefix rewards have no use for it.
 Attribution attribute_reward(const RewardModel& reward_model, const TokenIds& tokens, TokenId baseline, const AttributionOptions& options);

@@ -63,8 +63,7 @@ GroupRewards ModelVersion::score(std::span<const std::vector<TokenIds>> groups) 
 
 ItemAttribution ModelVersion::attribute(const TokenIds& tokens) const {
   const RewardModel& model = opened_.scorer.only("attributions");
-  const Attribution found = with_torch_errors(
-      [&] { return attribute_reward(model, tokens, baseline_token(model, *opened_.tokenizer), {.method = AttributionMethod::prefix}); });
+  const Attribution found = with_torch_errors([&] { return attribute_by_prefixes(model, tokens); });
   ItemAttribution attribution{{}, map_(found.baseline_reward)};
   for (std::size_t i = 0; i < tokens.size(); ++i)
     attribution.tokens.push_back({opened_.tokenizer->decode(std::span(&tokens[i], 1), false), map_.scale * found.values[i]});

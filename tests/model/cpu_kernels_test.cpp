@@ -224,7 +224,7 @@ TEST_P(Kernels, AttentionAndItsGradient) {
 }
 
 // Outputs are float32's, rounded once; AMX's kernels round shares and the logits' gradients, too.
-void expect_bfloat16_attention(const CpuKernels& kernels, const Attended& a) {
+void expect_bfloat16_attention(const CpuKernels& kernels, const Attended& a, double of_grad) {
   const double rounding = std::string(kernels.instruction_set).ends_with("AMX") ? 1.0 / 256 : 0;
   std::vector<Bfloat16Bits> qkv, grad_out;
   std::vector<float> wide, wide_grad;
@@ -240,11 +240,12 @@ void expect_bfloat16_attention(const CpuKernels& kernels, const Attended& a) {
   for (std::size_t i = 0; i < out.size(); ++i)
     ASSERT_NEAR(from_bits(out[i]), gold.out[i], 1e-5 + std::abs(gold.out[i]) / 256 + rounding * gold.scale[i]) << i;
   // The backward pass reads the rounded output.
-  for (std::size_t i = 0; i < grad.size(); ++i) ASSERT_NEAR(from_bits(grad[i]), gold.grad[i], 0.03 + std::abs(gold.grad[i]) / 128) << i;
+  for (std::size_t i = 0; i < grad.size(); ++i) ASSERT_NEAR(from_bits(grad[i]), gold.grad[i], of_grad + std::abs(gold.grad[i]) / 128) << i;
 }
 
 TEST_P(Kernels, AttentionInBfloat16) {
-  for (const Attended& a : kCases) expect_bfloat16_attention(all(), a);
+  // Keys that more queries see sum up more roundings of their outputs.
+  for (const Attended& a : kCases) expect_bfloat16_attention(all(), a, &a == kCases ? 0.02 : 0.03);
 }
 
 TEST_P(Kernels, RoundingKeepsNanAndInfinity) {

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
 from families import save_checkpoint
+from reference import prefix_rewards
 from reward_server import RewardServer
 
 ROWS = [{"prompt": "when the other inn", "responses": [" at a river there", " nine"]}, {"text": "hello 123 the inn"}]
@@ -21,8 +21,7 @@ def test_shares_are_what_tokens_change(family, tmp_path):
     assert rewards == [*plain["rows"][0]["rewards"], plain["rows"][1]["reward"]] and "attributions" not in plain["rows"][0]
     for text, share, reward in zip(texts, shares, rewards, strict=True):
         ids = tokenizer(text + tokenizer.eos_token)["input_ids"]
-        with torch.no_grad():
-            by_prefix = [model(input_ids=torch.tensor([ids[:end]]), attention_mask=torch.ones(1, end)).logits.item() for end in range(1, len(ids) + 1)]
+        by_prefix = prefix_rewards(model, ids)
         assert share["values"] == pytest.approx(np.diff(by_prefix, prepend=by_prefix[0]).tolist(), abs=1e-5)
         assert share["baseline_reward"] == pytest.approx(by_prefix[0], abs=1e-5)
         assert sum(share["values"]) == pytest.approx(reward - share["baseline_reward"], abs=1e-5)

@@ -12,7 +12,7 @@ import torch
 import transformers as hf
 from families import VOCAB, save_checkpoint, save_tokenizer
 from programs import BUILD, read_rows, run_metarm, write_rows
-from reference import token_ids
+from reference import prefix_rewards, token_ids
 from safetensors.torch import load_file, save_file
 
 WORDS = "the inn at a river there then nine other three when in heather".split()
@@ -118,9 +118,7 @@ def test_values_by_prefixes(family, pad_is_a_word, tmp_path):
     rows, summary = explain(tmp_path, tmp_path / "rm", "--attribution", "prefix", pairs=PAIRS, groups=GROUPS)
 
     def by_prefixes(prompt, response):
-        ids = token_ids(tokenizer, prompt, response)
-        with torch.no_grad():
-            rewards = [model(input_ids=torch.tensor([ids[:end]]), attention_mask=torch.ones(1, end)).logits.item() for end in range(1, len(ids) + 1)]
+        rewards = prefix_rewards(model, token_ids(tokenizer, prompt, response))
         return np.diff(rewards, prepend=rewards[0]), rewards
 
     shares = [(row[f"{side}_attribution"], pair["prompt"], pair[side]) for row, pair in zip(rows, PAIRS) for side in ("chosen", "rejected")]

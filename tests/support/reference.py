@@ -13,6 +13,12 @@ def token_ids(tokenizer, prompt, response):
     return tokenizer(text)["input_ids"]
 
 
+def prefix_rewards(model, ids):
+    """By transformers, of each prefix alone."""
+    with torch.no_grad():
+        return [model(input_ids=torch.tensor([ids[:end]]), attention_mask=torch.ones(1, end)).logits.item() for end in range(1, len(ids) + 1)]
+
+
 def pair_ids(tokenizer, pairs):
     return [tuple(token_ids(tokenizer, row["prompt"], row[side]) for side in ("chosen", "rejected")) for row in pairs]
 
