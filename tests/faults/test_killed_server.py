@@ -64,17 +64,24 @@ class Load:
             thread.join()
 
 
+def align(server):
+    """Until a new version is served; gives the seconds that it took on this machine, as busy as it is."""
+    begin, before = time.monotonic(), server.send("/v1/versions", key=KEY).json["current"]
+    while server.send("/v1/versions", key=KEY).json["current"] == before:
+        assert time.monotonic() - begin < 120, server.send("/v1/status", key=KEY).text
+        server.post("/v1/align", {}, KEY)
+        time.sleep(0.02)
+    return time.monotonic() - begin
+
+
 def alignment_seconds(setting, state):
-    """Of one that is not killed, under the same load, on this machine as busy as it is."""
+    """Of one that is not killed, under the same load."""
     with serve(setting, state) as server:
         server.post("/v1/rewards", {"rows": [{"prompt": f"{i} inn", "responses": [" nine", " ten"]} for i in range(20)]}, KEY)
-        load, begin = Load(server), time.monotonic()
-        while not server.send("/v1/versions", key=KEY).json["current"] > 1:
-            assert time.monotonic() - begin < 60
-            server.post("/v1/align", {}, KEY)
-            time.sleep(0.02)
+        load = Load(server)
+        takes = align(server)
         load.end()
-        return time.monotonic() - begin
+        return takes
 
 
 def test_kills_under_load_lose_nothing_that_was_acknowledged(setting, tmp_path):
@@ -89,17 +96,20 @@ def test_kills_under_load_lose_nothing_that_was_acknowledged(setting, tmp_path):
         served.setdefault(current, rewards)
         assert rewards == [pytest.approx(known, abs=1e-6) for known in served[current]], "a version gives what it gave"
         load = Load(server)
-        aligns = kill % 3 == 0
-        if aligns:
+        if kill % 9 == 0:  # killed as soon as the version is there
+            align(server)
+        elif kill % 3 == 0:  # killed before, in or after an alignment
             server.post("/v1/align", {}, KEY)
-        time.sleep(rng.uniform(0, 1.5 * takes if aligns else 0.2))
+            time.sleep(rng.uniform(0, 1.5 * takes))
+        else:
+            time.sleep(rng.uniform(0, 0.2))
         acknowledged = kept + server.send("/v1/status", key=KEY).json["log"]["acknowledged"]
         server.kill()
         load.end()
     with serve(setting, tmp_path / "state") as server:
         assert logged(tmp_path / "state") >= acknowledged > 100
         versions = server.send("/v1/versions", key=KEY).json["versions"]
-        assert sum(version["admitted"] for version in versions) > 2, "some alignments came to their end"
+        assert sum(version["admitted"] for version in versions) >= 8, "the start, the one timed, and those waited for"
         for version in versions:
             assert server.post("/v1/rollback", {"version": version["number"]}, KEY).status == (200 if version["admitted"] else 422)
     assert not [path for path in (tmp_path / "state").rglob("*.tmp*")]
