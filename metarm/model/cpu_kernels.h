@@ -81,6 +81,16 @@ struct PanelTask {
   std::int64_t out_stride;
 };
 
+// The same for a panel in pairs, [depth / 2, kPairColumns, 2]: numbers of two rows of the weight's columns side by side. Rows and depth are
+// multiples of kPairRows and kPairDepth.
+constexpr std::int64_t kPairRows = 16, kPairDepth = 32, kPairColumns = 32;
+struct PairTask {
+  std::int64_t rows, depth;
+  const Bfloat16Bits* x;  // [rows, depth]
+  float* out;
+  std::int64_t out_stride;
+};
+
 // Weights as a compute copy has them: bfloat16(x + scale · direction), or of x alone where `direction` is null. To nearest, or with `noise`
 // stochastically, by 16 random bits an element.
 struct WeightTask {
@@ -105,6 +115,7 @@ struct CpuKernels {
   void (*multiply_float32_panel)(const PanelTask& task, const float* panel, const float* scale);
   void (*multiply_bfloat16_panel)(const PanelTask& task, const Bfloat16Bits* panel, const float* scale);
   void (*multiply_int8_panel)(const PanelTask& task, const std::int8_t* panel, const float* scale);
+  void (*multiply_pairs)(const PairTask& task, const std::uint32_t* panel);  // null where there are no tiles
   void (*round_weights)(const WeightTask& task, Bfloat16Bits* out);
   WeightShift (*shift_weights)(const WeightTask& task, Bfloat16Bits* copy);  // with a direction; the copy is written
   void (*add_gradient)(const Bfloat16Bits* gradient, std::int64_t count, float* sum);

@@ -4,8 +4,11 @@
 // sets.
 #pragma once
 
+#include <cstddef>
+
 #ifdef METARM_TILES
 #include "metarm/model/cpu_attention_amx.h"
+#include "metarm/model/cpu_panel_amx.h"
 #endif
 #include "metarm/model/cpu_attention_loops.h"
 #include "metarm/model/cpu_decode_loops.h"
@@ -28,14 +31,24 @@ constexpr CpuKernelsOf<Bfloat16Bits> make_kernels() {
   return {rms_norm<Element>, rms_norm_backward<Element>, silu_gate<Element>,          silu_gate_backward<Element>,
           rotate<Element>,   attention_by_tiles,         attention_backward_by_tiles, attention_of_branches<Element>};
 }
+#else
+constexpr std::nullptr_t multiply_pairs = nullptr;
 #endif
 
 }  // namespace
 
 extern const CpuKernels METARM_KERNELS;
-const CpuKernels METARM_KERNELS = {
-    METARM_KERNELS_NAME,   make_kernels<float>(),        make_kernels<Bfloat16Bits>(), exponentials,  kColumns,
-    multiply_panel<float>, multiply_panel<Bfloat16Bits>, multiply_panel<std::int8_t>,  round_weights, shift_weights,
-    add_gradient};
+const CpuKernels METARM_KERNELS = {METARM_KERNELS_NAME,
+                                   make_kernels<float>(),
+                                   make_kernels<Bfloat16Bits>(),
+                                   exponentials,
+                                   kColumns,
+                                   multiply_panel<float>,
+                                   multiply_panel<Bfloat16Bits>,
+                                   multiply_panel<std::int8_t>,
+                                   multiply_pairs,
+                                   round_weights,
+                                   shift_weights,
+                                   add_gradient};
 
 }  // namespace metarm

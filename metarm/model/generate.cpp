@@ -183,9 +183,18 @@ void pack_for_generation(Model& model, bool int8) {
   const at::NoGradGuard no_grad;
   const at::Tensor& embedding = model.weights.at(Slot::token_embedding);
   const bool is_bfloat16 = embedding.scalar_type() == at::kBFloat16;
-  if (!embedding.is_cpu() || (is_bfloat16 && multiplies_bfloat16() && !int8)) return;
-  const PackedType type = int8 ? PackedType::int8 : is_bfloat16 ? PackedType::bfloat16 : PackedType::float32;
-  model.packed = std::make_shared<const PackedWeights>(model.weights, model.spec.tied_embeddings, type);
+  if (!embedding.is_cpu()) return;
+  const auto pack = [&](PackedType type) {
+    model.packed = std::make_shared<const PackedWeights>(model.weights, model.spec.tied_embeddings, type);
+  };
+  if (int8)
+    pack(PackedType::int8);
+  else if (!is_bfloat16)
+    pack(PackedType::float32);
+  else if (has_pairs())
+    pack(PackedType::bfloat16_pairs);
+  else if (!multiplies_bfloat16())
+    pack(PackedType::bfloat16);
 }
 
 std::vector<std::vector<GeneratedResponse>> generate(const Model& model, std::span<const TokenIds> prompts, const GenerateOptions& options,

@@ -14,16 +14,35 @@ bool is_packed(Slot slot) {
          slot == Slot::lm_head;
 }
 
+std::int64_t whole(std::int64_t count, std::int64_t of) { return (count + of - 1) / of * of; }
+
+// [rows, columns] with zeros at both ends, up to multiples.
+at::Tensor padded(const at::Tensor& x, std::int64_t rows, std::int64_t columns) {
+  const std::int64_t more_rows = whole(x.size(0), rows) - x.size(0), more_columns = whole(x.size(1), columns) - x.size(1);
+  return more_rows + more_columns > 0 ? at::constant_pad_nd(x, {0, more_columns, 0, more_rows}) : x;
+}
+
 // [out, in] -> [panels, in, columns], with zeros for outputs beyond the last.
 at::Tensor in_panels(const at::Tensor& weight) {
-  const std::int64_t columns = cpu_kernels().panel_columns, panels = (weight.size(0) + columns - 1) / columns;
-  const at::Tensor whole = at::constant_pad_nd(weight, {0, 0, 0, panels * columns - weight.size(0)});
-  return whole.view({panels, columns, weight.size(1)}).transpose(1, 2).contiguous();
+  const std::int64_t columns = cpu_kernels().panel_columns;
+  return padded(weight, columns, 1).reshape({-1, columns, weight.size(1)}).transpose(1, 2).contiguous();
+}
+
+// [out, in] -> [panels, in / 2, columns, 2], with zeros beyond both.
+at::Tensor in_pairs(const at::Tensor& weight) {
+  const at::Tensor all = padded(weight, kPairColumns, kPairDepth);
+  return all.reshape({-1, kPairColumns, all.size(1) / 2, 2}).transpose(1, 2).contiguous();
 }
 
 }  // namespace
 
+bool has_pairs() { return cpu_kernels().multiply_pairs != nullptr; }
+
 PackedMatrix::PackedMatrix(const at::Tensor& weight, PackedType type) : out_(weight.size(0)) {
+  if (type == PackedType::bfloat16_pairs) {
+    panels_ = in_pairs(weight.to(at::kBFloat16));
+    return;
+  }
   if (type != PackedType::int8) {
     panels_ = in_panels(weight.to(type == PackedType::bfloat16 ? at::kBFloat16 : at::kFloat));
     return;
@@ -34,7 +53,26 @@ PackedMatrix::PackedMatrix(const at::Tensor& weight, PackedType type) : out_(wei
   scale_ = in_panels(scale).squeeze(1);
 }
 
-at::Tensor PackedMatrix::product(const at::Tensor& x) const {
+at::Tensor PackedMatrix::product(const at::Tensor& x, at::ScalarType type) const {
+  const at::Tensor y = panels_.dim() == 4 ? pair_products(x) : panel_products(x);
+  return y.narrow(0, 0, x.size(0)).narrow(1, 0, out_).to(type).contiguous();
+}
+
+at::Tensor PackedMatrix::pair_products(const at::Tensor& x) const {
+  const at::Tensor rows = padded(x.to(at::kBFloat16), kPairRows, kPairDepth).contiguous();
+  const std::int64_t panels = panels_.size(0), depth = rows.size(1), words = kPairColumns * depth / 2;
+  at::Tensor out = at::empty({rows.size(0), panels * kPairColumns}, rows.options().dtype(at::kFloat));
+  const auto* x_data = static_cast<const Bfloat16Bits*>(rows.const_data_ptr());
+  const auto* data = static_cast<const std::uint32_t*>(panels_.const_data_ptr());
+  float* const to_data = out.mutable_data_ptr<float>();
+  at::parallel_for(0, panels, 1, [&](std::int64_t from, std::int64_t to) {
+    for (std::int64_t i = from; i < to; ++i)
+      cpu_kernels().multiply_pairs({rows.size(0), depth, x_data, to_data + i * kPairColumns, out.size(1)}, data + i * words);
+  });
+  return out;
+}
+
+at::Tensor PackedMatrix::panel_products(const at::Tensor& x) const {
   const at::Tensor rows = x.to(at::kFloat).contiguous();
   const std::int64_t panels = panels_.size(0), depth = panels_.size(1), columns = panels_.size(2);
   at::Tensor out = at::empty({rows.size(0), panels * columns}, rows.options());
@@ -55,7 +93,7 @@ at::Tensor PackedMatrix::product(const at::Tensor& x) const {
         kernels.multiply_int8_panel(task, reinterpret_cast<const std::int8_t*>(panel), scale + i * columns);
     }
   });
-  return out.narrow(1, 0, out_).to(x.scalar_type()).contiguous();
+  return out;
 }
 
 PackedWeights::PackedWeights(Weights& weights, bool tied_embeddings, PackedType type) {

@@ -14,19 +14,24 @@ namespace metarm {
 
 enum class PackedType {
   float32,
-  bfloat16,  // exact for weights that are
-  int8,      // each output by a scale of its own, to the nearest of 255 steps
+  bfloat16,        // exact for weights that are
+  bfloat16_pairs,  // the same for AMX's tiles, which multiply rows of bfloat16 by them; where the processor has_pairs()
+  int8,            // each output by a scale of its own, to the nearest of 255 steps
 };
+bool has_pairs();
 
 class PackedMatrix {
  public:
   PackedMatrix(const at::Tensor& weight, PackedType type);
-  // x Wᵀ for rows x [N, in], computed in float32, in x's type -> [N, out].
-  at::Tensor product(const at::Tensor& x) const;
+  // x Wᵀ for rows x [N, in], summed in float32 -> [N, out] in the type asked for. Rows that pairs multiply are rounded to bfloat16.
+  at::Tensor product(const at::Tensor& x, at::ScalarType type) const;
 
  private:
+  at::Tensor panel_products(const at::Tensor& x) const;
+  at::Tensor pair_products(const at::Tensor& x) const;
+
   std::int64_t out_;
-  at::Tensor panels_;  // [panels, in, columns], of the packed type
+  at::Tensor panels_;  // [panels, in, columns], of the packed type; pairs: [panels, in / 2, columns, 2]
   at::Tensor scale_;   // [panels, columns], of int8
 };
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "metarm/base/error.h"
+#include "metarm/model/distinct_rows.h"
 #include "metarm/model/partial_pass.h"
 #include "metarm/model/spec_difference.h"
 
@@ -78,9 +79,10 @@ std::vector<at::Tensor> Scorer::member_rewards(const Batch& batch) const {
     const at::Tensor shared_ND = run_layer_range(first, batch, {0, trunk.shared_layers}, embed_batch(first, batch));
     for (const std::size_t i : trunk.members) {
       const RewardModel& member = members_[i].reward_model;
-      const at::Tensor hidden_BD = run_layer_range(member.model, batch, {trunk.shared_layers, member.model.spec.layers}, shared_ND,
-                                                   pooled_tokens(batch, member.pooling, member.pad_token_id));
-      rewards[i] = head_rewards(member.model, hidden_BD).cpu();
+      const DistinctRows pooled(pooled_tokens(batch, member.pooling, member.pad_token_id));
+      const at::Tensor hidden =
+          run_layer_range(member.model, batch, {trunk.shared_layers, member.model.spec.layers}, shared_ND, pooled.rows());
+      rewards[i] = pooled.spread(head_rewards(member.model, hidden)).cpu();
     }
   }
   return rewards;

@@ -46,8 +46,14 @@ Batch make_batch(std::span<const TokenTree> trees) {
     const std::int64_t begin = batch.token_count();
     if (!tree.prompt.empty()) append_segment(batch, tree.prompt, begin, begin);
     const std::int64_t end = batch.token_count();
-    for (const TokenIds& branch : tree.branches) {
-      append_segment(batch, branch, begin, end);
+    const std::size_t first_row = batch.row_segment.size();
+    for (auto branch = tree.branches.begin(); branch != tree.branches.end(); ++branch) {
+      const auto same = static_cast<std::size_t>(std::find(tree.branches.begin(), branch, *branch) - tree.branches.begin());
+      if (first_row + same < batch.row_segment.size()) {
+        batch.row_segment.push_back(batch.row_segment[first_row + same]);
+        continue;
+      }
+      append_segment(batch, *branch, begin, end);
       batch.row_segment.push_back(static_cast<std::int64_t>(batch.segments.size()) - 1);
     }
   }

@@ -30,12 +30,13 @@ struct Segment {
   std::int64_t prefix_length() const { return prefix_end - prefix_begin; }
 };
 
-// Trees laid end to end. A row is one branch of one tree, in the order of trees, then branches.
+// Trees laid end to end. A row is one branch of one tree, in the order of trees, then branches; equal branches of a tree are one segment,
+// so that equal responses to a prompt are computed once and get equal rewards.
 struct Batch {
   std::vector<std::int64_t> tokens;       // N
   std::vector<std::int64_t> positions;    // N
   std::vector<Segment> segments;          // in the order of tokens
-  std::vector<std::int64_t> row_segment;  // B: the segment of a row's branch
+  std::vector<std::int64_t> row_segment;  // B: the segment of a row's branch, of equal branches the first one's
   std::int64_t token_count() const { return static_cast<std::int64_t>(tokens.size()); }
   std::int64_t row_count() const { return static_cast<std::int64_t>(row_segment.size()); }
 };

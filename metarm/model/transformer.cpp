@@ -9,6 +9,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/random.h"
+#include "metarm/model/distinct_rows.h"
 #include "metarm/model/dropout.h"
 #include "metarm/model/fused_linear.h"
 #include "metarm/model/matrix_product.h"
@@ -53,7 +54,7 @@ class LayerStack {
 
   at::Tensor times_weight(const at::Tensor& x, std::int64_t layer, Slot slot, const at::Tensor& offset) const {
     if (model_.packed) {
-      const at::Tensor y = model_.packed->at(slot, layer).product(x);
+      const at::Tensor y = model_.packed->at(slot, layer).product(x, x.scalar_type());
       return offset.defined() ? y + offset : y;
     }
     if (fused(x)) return fused_linear({}, x, weight(slot, layer), offset);
@@ -209,7 +210,7 @@ at::Tensor final_norm(const Model& model, const at::Tensor& hidden_ND) {
 at::Tensor language_logits(const Model& model, const at::Tensor& hidden_ND) {
   const at::Tensor normed = final_norm(model, hidden_ND);
   const at::Tensor& head = model.weights.at(model.spec.tied_embeddings ? Slot::token_embedding : Slot::lm_head);
-  at::Tensor logits = model.packed ? model.packed->at(Slot::lm_head).product(normed.to(at::kFloat)) : product(normed, head.t(), at::kFloat);
+  at::Tensor logits = model.packed ? model.packed->at(Slot::lm_head).product(normed, at::kFloat) : product(normed, head.t(), at::kFloat);
   if (model.spec.logit_softcap > 0) logits = at::tanh(logits / model.spec.logit_softcap) * model.spec.logit_softcap;
   return logits;
 }
@@ -239,7 +240,8 @@ at::Tensor head_rewards(const Model& model, const at::Tensor& hidden_BD) {
 }
 
 at::Tensor batch_rewards(const Model& model, const Batch& batch, const std::vector<std::int64_t>& pooled, const ForwardOptions& options) {
-  return head_rewards(model, run_batch(model, batch, options, pooled));
+  const DistinctRows distinct(pooled);
+  return distinct.spread(head_rewards(model, run_batch(model, batch, options, distinct.rows())));
 }
 
 }  // namespace metarm

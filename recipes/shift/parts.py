@@ -29,10 +29,12 @@ def member_folders(seed):
 
 
 class Seed:
-    """What all parts of one seed start from; the plain model and its scores are those of the study of over-optimisation."""
+    """What all parts of one seed start from; the plain model and its scores are those of the study of over-optimisation.
 
-    def __init__(self, work, seed, labelled):
-        self.work, self.seed, self.labelled = work, seed, labelled
+    measured: names of parts with figures from an earlier call, here or on another machine."""
+
+    def __init__(self, work, seed, labelled, measured):
+        self.work, self.seed, self.labelled, self.measured = work, seed, labelled, measured
         self.proxy, self.pairs, self.held_out = make_proxy(work, seed, labelled)
         self.steps = max(row["step"] for row in read_rows(self.proxy / "metrics.jsonl"))
         self.pools = {pool: labelled[pool] for pool in bestofn.MEASURED} | {bestofn.LAST: self.held_out}
@@ -84,7 +86,7 @@ class Seed:
         return self.train(name, scored, soft_labels=1.0)
 
     def done(self, name):
-        return self.work.is_done(self.path(name, f"{bestofn.LAST}.jsonl"))
+        return name in self.measured or self.work.is_done(self.path(name, f"{bestofn.LAST}.jsonl"))
 
     def run(self, name, make):
         """Scores everything by what `make` makes, unless that has been done; the weights go then."""

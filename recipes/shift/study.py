@@ -19,10 +19,12 @@ def parse_arguments():
 
 
 def run(work, options):
-    """Returns pool -> file of response groups with gold rewards."""
+    """What the file of figures lacks. Returns pool -> file of response groups with gold rewards."""
     labelled = prepare(work, options.model, options.data, ROOT / "data/starter", options.labels)
     for seed in options.seeds:
-        parts.Seed(work, seed, labelled).run_all()
+        measured = {row["method"] for row in tables.read_figures(options.figures) if row["seed"] == seed}
+        if not measured.issuperset(parts.all_names()):
+            parts.Seed(work, seed, labelled, measured).run_all()
 
 
 def collect(work, seeds):

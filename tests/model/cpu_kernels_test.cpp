@@ -342,6 +342,30 @@ TEST_P(Kernels, RowsTimesPanels) {
   }
 }
 
+TEST_P(Kernels, RowsTimesPairs) {
+  if (all().multiply_pairs == nullptr) GTEST_SKIP() << "no tiles in this instruction set";
+  const std::int64_t out_stride = kPairColumns + 5;
+  for (const std::int64_t rows : {16, 32, 48}) {
+    for (const std::int64_t depth : {32, 96}) {
+      std::vector<Bfloat16Bits> x, panel;
+      for (const float value : normal(static_cast<std::size_t>(rows * depth), 10)) x.push_back(to_bits(value));
+      for (const float value : normal(static_cast<std::size_t>(depth * kPairColumns), 11)) panel.push_back(to_bits(value));
+      std::vector<float> out(static_cast<std::size_t>(rows * out_stride), -1);
+      all().multiply_pairs({rows, depth, x.data(), out.data(), out_stride}, reinterpret_cast<const std::uint32_t*>(panel.data()));
+      for (std::int64_t row = 0; row < rows; ++row)
+        for (std::int64_t c = 0; c < out_stride; ++c) {
+          double sum = 0, size = 0;
+          for (std::int64_t k = 0; c < kPairColumns && k < depth; ++k) {
+            const double term = static_cast<double>(from_bits(x[static_cast<std::size_t>(row * depth + k)])) *
+                                from_bits(panel[static_cast<std::size_t>(k / 2 * 2 * kPairColumns + 2 * c + k % 2)]);
+            sum += term, size += std::abs(term);
+          }
+          ASSERT_NEAR(out[static_cast<std::size_t>(row * out_stride + c)], c < kPairColumns ? sum : -1, 1e-6 * (1 + size));
+        }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(InstructionSets, Kernels, testing::ValuesIn(tested_kernels()), [](const auto& of) {
   std::string name = of.param->instruction_set;
   std::erase_if(name, [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); });

@@ -64,6 +64,16 @@ TEST(Batch, CountsPositionsAlongThePath) {
   EXPECT_EQ(batch.segments[3].prefix_length(), 0);
 }
 
+TEST(Batch, EqualBranchesOfATreeAreOneSegment) {
+  const std::vector<TokenTree> trees = {make_token_tree(std::vector<TokenIds>{{1, 2, 3}, {1, 4}, {1, 2, 3}, {1, 2}, {1, 4}}),
+                                        make_token_tree(std::vector<TokenIds>{{1, 4}, {1, 4}}),
+                                        make_token_tree(std::vector<TokenIds>{{4}})};
+  const Batch batch = make_batch(trees);
+  EXPECT_EQ(batch.tokens, (std::vector<std::int64_t>{1, 2, 3, 4, 2, 1, 4, 4}));
+  EXPECT_EQ(batch.row_segment, (std::vector<std::int64_t>{1, 2, 1, 3, 2, 5, 5, 6}));
+  EXPECT_EQ(batch.segments.size(), 7u);
+}
+
 TEST(Batch, PacksUpToTheBudgetAndNeverSplitsATree) {
   std::vector<TokenTree> trees;
   for (std::size_t length : {3, 3, 10, 1, 4}) trees.push_back(make_token_tree(std::vector<TokenIds>{TokenIds(length, 1)}));

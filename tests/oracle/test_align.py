@@ -15,7 +15,7 @@ PAIRS = [
 GROUPS = [
     {"prompt": "Name the river", "responses": [" Rhine", " the other one", " a river in the east"]},
     {"prompt": "Sing", "responses": [" la la", " no"]},
-    {"prompt": "Then what", "responses": [" it ends", " it ends there", " who knows", " the inn burns"]},
+    {"prompt": "Then what", "responses": [" it ends", " it ends there", " it ends", " the inn burns"]},  # equal ones are computed once
 ]
 
 

@@ -1,6 +1,7 @@
 """SmolLM2-135M-Instruct, converted from its GGUF file: tensors, token ids, chat template, logits and rewards against gguf, tokenizers and transformers."""
 
 import json
+import random
 
 import gguf
 import numpy as np
@@ -89,12 +90,34 @@ def test_rewards_of_what_metarm_saves(tmp_path):
     assert rewards_by_metarm(tmp_path / "rm", tmp_path) == pytest.approx(expected, abs=1e-4)
 
 
-def test_rewards_of_what_transformers_saves(tokenizer, tmp_path):
+@pytest.fixture(scope="module")
+def saved(tokenizer, tmp_path_factory):
+    """A reward model with a random head, as transformers saves it: the model and its folder."""
+    folder = tmp_path_factory.mktemp("saved")
     torch.manual_seed(0)
     model = hf.AutoModelForSequenceClassification.from_pretrained(MODEL, num_labels=1, dtype=torch.float32).eval()
     model.config.pad_token_id = tokenizer.convert_tokens_to_ids("<repo_name>")
-    model.save_pretrained(tmp_path / "rm")
-    tokenizer.save_pretrained(tmp_path / "rm")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model, folder
+
+
+def test_rewards_of_what_transformers_saves(tokenizer, saved, tmp_path):
+    model, folder = saved
     expected = rewards_by_transformers(model, tokenizer)
     assert np.std(expected) > 0.01
-    assert rewards_by_metarm(tmp_path / "rm", tmp_path) == pytest.approx(expected, abs=1e-4)
+    assert rewards_by_metarm(folder, tmp_path) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_equal_responses_get_equal_rewards(dtype, saved, tmp_path):
+    """To the last bit: a row of a product may depend on where it stands, so that equal ones are computed once."""
+    rng = random.Random(1)
+    rows = [{"prompt": row["prompt"], "responses": [row[rng.choice(("chosen", "rejected"))] for _ in range(rng.randrange(3, 9))]} for row in PAIRS]
+    write_rows(tmp_path / "in.jsonl", rows)
+    run_metarm("score", "--model", saved[1], "--input", tmp_path / "in.jsonl", "--output", tmp_path / "out.jsonl", "--dtype", dtype, "--quiet")
+    for row, got in zip(rows, read_rows(tmp_path / "out.jsonl"), strict=True):
+        rewards = {json.dumps(response): set() for response in row["responses"]}
+        for response, reward in zip(row["responses"], got["rewards"], strict=True):
+            rewards[json.dumps(response)].add(reward)
+        assert all(len(equal) == 1 for equal in rewards.values()) and len(set().union(*rewards.values())) == len(rewards)

@@ -41,6 +41,16 @@ def test_company_order_and_trees_do_not_matter(tmp_path):
         assert row["reward"] in [pytest.approx(reward, abs=1e-5) for reward in expected.values()]
 
 
+def test_equal_responses_are_one(tmp_path):
+    """Wherever they stand in their group."""
+    model, tokenizer = save_checkpoint(tmp_path / "rm", "llama", "reward")
+    rng = random.Random(3)
+    rows = [row | {"responses": [rng.choice(row["responses"]) for _ in range(rng.randrange(2, 20))]} for row in make_rows(30, seed=2)]
+    for row, got in zip(rows, score(tmp_path / "rm", rows, tmp_path)):
+        for response, reward in zip(row["responses"], got["rewards"]):
+            assert reward == pytest.approx(by_transformers(model, token_ids(tokenizer, row["prompt"], response)), abs=1e-4)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kind", ["causal", "reward"])
 def test_saved_models_score_the_same_here_and_in_transformers(kind, family, tmp_path):

@@ -43,4 +43,4 @@ def options(tmp_path_factory):
             patch.setattr(S, name, value)
         patch.setattr(material, "POOLS", {"pairs": (12, 4), "train": (4, 8), "test": (4, 8), "elsewhere": (3, 8)})
         patch.setenv("OMP_NUM_THREADS", "1")
-        yield argparse.Namespace(model=folder / "model", data=folder, seeds=[1], labels=folder / "labels")
+        yield argparse.Namespace(model=folder / "model", data=folder, seeds=[1], labels=folder / "labels", figures=folder / "figures.jsonl")

@@ -47,6 +47,18 @@ def test_a_second_call_has_nothing_to_do(finished, options, monkeypatch):
     study.run(finished, options)
 
 
+def test_what_has_figures_is_not_made_again(finished, options, tmp_path, monkeypatch):
+    """On a machine without what was made elsewhere: all of it, then all but one part."""
+    rows = study.collect(finished, [1])
+    made = []
+    monkeypatch.setattr(parts.Seed, "run_all", lambda self: made.append({name for name in parts.all_names()[1:] if not self.done(name)}))
+    for lacking in (set(), {"corruptions"}):
+        options.figures.write_text("".join(json.dumps(row) + "\n" for row in rows if row["method"] not in lacking))
+        study.run(Work(tmp_path, BUILD / "metarm"), options)
+        assert made == ([lacking] if lacking else [])
+    options.figures.unlink()
+
+
 def last_step(folder):
     return max(row["step"] for row in read_rows(folder / "metrics.jsonl"))
 
