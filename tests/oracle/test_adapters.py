@@ -90,10 +90,17 @@ def test_an_adapter_s_next_step_is_peft_s(adapter, tmp_path):
         assert (after[name] - before[name] - step).norm() <= 1e-3 * step.norm() + 1e-7, name
 
 
-def test_the_options_of_an_adapter_that_goes_on_repeat_the_run(adapter, tmp_path):
+def test_the_options_of_an_adapter_that_goes_on_repeat_the_run(tmp_path):
+    """Those that it was made with, none of them a default."""
+    options = ["--lora-rank", 3, "--lora-alpha", 12, "--lora-targets", "down_proj", "q_proj", "--lora-layers", 1]
+    save_checkpoint(tmp_path / "base", "llama", "reward")
+    adapter = tmp_path / "adapter"
+    train("train", tmp_path / "base", adapter, *options, "--lr", 0.02, "--quiet")
     train("train", adapter, tmp_path / "out", "--lr", 0.01, "--quiet")
     run_metarm("train", "--config", tmp_path / "out/config.toml", "--output", tmp_path / "again", "--quiet")
-    train("train", adapter, tmp_path / "given", "--lr", 0.01, "--lora-rank", 3, "--lora-alpha", 16, "--lora-targets", "all-linear", "--quiet")
+    train("train", adapter, tmp_path / "given", "--lr", 0.01, *options, "--quiet")
+    made, went_on = ([line for line in (tmp_path / name / "config.toml").read_text().splitlines() if line.startswith("lora_")] for name in ("adapter", "out"))
+    assert made == went_on and len(made) == 4
     written = (tmp_path / "out/adapter_model.safetensors").read_bytes()
     assert written != (adapter / "adapter_model.safetensors").read_bytes()
     assert written == (tmp_path / "again/adapter_model.safetensors").read_bytes() == (tmp_path / "given/adapter_model.safetensors").read_bytes()
