@@ -49,6 +49,18 @@ TEST(RandomProjection, KeepsInnerProducts) {
   EXPECT_GT(variance, 0.6 * bound);
 }
 
+// Where all elements have one sign, those that share a place would add up without signs of their own: to L / K instead of 1.
+TEST(RandomProjection, ElementsThatShareAPlaceCancel) {
+  constexpr std::uint64_t kSeeds = 400;
+  const std::vector<float> x(kLength, static_cast<float>(1 / std::sqrt(kLength)));
+  double sum = 0;
+  for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
+    const std::vector<double> projected = project(RandomProjection(kLength, kWidth, seed), x);
+    sum += product(projected, projected);
+  }
+  EXPECT_NEAR(sum / kSeeds, 1, 4 * std::sqrt(2.0 / kWidth / kSeeds));
+}
+
 TEST(RandomProjection, IsLinearAndTakesPieces) {
   const RandomProjection projection(kLength, kWidth, 3);
   const std::vector<float> x = random_vector(4);
