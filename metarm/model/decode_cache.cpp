@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "metarm/base/round_up.h"
 #include "metarm/model/cpu_kernels.h"
 #include "metarm/model/tree_attention_cpu.h"
 
@@ -14,7 +15,7 @@ namespace metarm {
 
 namespace {
 
-std::int64_t padded(std::int64_t count) { return (count + kDecodePadding - 1) / kDecodePadding * kDecodePadding; }
+std::int64_t padded(std::int64_t count) { return round_up(count, kDecodePadding); }
 
 // Runs of branches of one prompt: [begin, end) pairs.
 std::vector<std::pair<std::size_t, std::size_t>> prompt_runs(std::span<const GrowingBranch> branches) {

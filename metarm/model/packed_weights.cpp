@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include "metarm/base/round_up.h"
 #include "metarm/model/cpu_kernels.h"
 
 namespace metarm {
@@ -14,11 +15,9 @@ bool is_packed(Slot slot) {
          slot == Slot::lm_head;
 }
 
-std::int64_t whole(std::int64_t count, std::int64_t of) { return (count + of - 1) / of * of; }
-
 // [rows, columns] with zeros at both ends, up to multiples.
 at::Tensor padded(const at::Tensor& x, std::int64_t rows, std::int64_t columns) {
-  const std::int64_t more_rows = whole(x.size(0), rows) - x.size(0), more_columns = whole(x.size(1), columns) - x.size(1);
+  const std::int64_t more_rows = round_up(x.size(0), rows) - x.size(0), more_columns = round_up(x.size(1), columns) - x.size(1);
   return more_rows + more_columns > 0 ? at::constant_pad_nd(x, {0, more_columns, 0, more_rows}) : x;
 }
 

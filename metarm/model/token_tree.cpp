@@ -47,14 +47,11 @@ Batch make_batch(std::span<const TokenTree> trees) {
     if (!tree.prompt.empty()) append_segment(batch, tree.prompt, begin, begin);
     const std::int64_t end = batch.token_count();
     const std::size_t first_row = batch.row_segment.size();
-    for (auto branch = tree.branches.begin(); branch != tree.branches.end(); ++branch) {
-      const auto same = static_cast<std::size_t>(std::find(tree.branches.begin(), branch, *branch) - tree.branches.begin());
-      if (first_row + same < batch.row_segment.size()) {
-        batch.row_segment.push_back(batch.row_segment[first_row + same]);
-        continue;
-      }
-      append_segment(batch, *branch, begin, end);
-      batch.row_segment.push_back(static_cast<std::int64_t>(batch.segments.size()) - 1);
+    for (std::size_t i = 0; i < tree.branches.size(); ++i) {
+      const auto first_equal = static_cast<std::size_t>(std::ranges::find(tree.branches, tree.branches[i]) - tree.branches.begin());
+      if (first_equal == i) append_segment(batch, tree.branches[i], begin, end);
+      const std::int64_t newest = static_cast<std::int64_t>(batch.segments.size()) - 1;
+      batch.row_segment.push_back(first_equal == i ? newest : batch.row_segment[first_row + first_equal]);
     }
   }
   return batch;

@@ -19,7 +19,7 @@ def parse_arguments():
 
 
 def run(work, options):
-    """What the file of figures lacks. Returns pool -> file of response groups with gold rewards."""
+    """Makes and scores what the file of figures lacks."""
     labelled = prepare(work, options.model, options.data, ROOT / "data/starter", options.labels)
     for seed in options.seeds:
         measured = {row["method"] for row in tables.read_figures(options.figures) if row["seed"] == seed}
