@@ -110,6 +110,13 @@ TokenIds Encoder::whole(const Joined& joined, const std::string& where) {
   return tokens;
 }
 
+TokenIds Encoder::as_it_stands(const std::string& text, TextForm form) const {
+  TokenIds tokens = tokenizer_.encode(text, false);
+  const std::optional<TokenId> bos = tokenizer_.added_bos();
+  if (form == TextForm::written && bos && (tokens.empty() || tokens.front() != *bos)) tokens.insert(tokens.begin(), *bos);
+  return tokens;
+}
+
 // How many of the tokens are the prompt's.
 std::size_t Encoder::prompt_length(const Joined& joined, const TokenIds& tokens, const std::string& where) {
   TokenIds before;
@@ -131,11 +138,21 @@ bool Encoder::shorten(TokenIds& tokens, std::size_t prompt_tokens) {
   return true;
 }
 
-std::optional<TokenIds> Encoder::sequence(const std::optional<Content>& prompt, const Content& response, const std::string& where) {
+std::optional<TokenIds> Encoder::sequence(const std::optional<Content>& prompt, const Content& response, const std::string& where,
+                                          TextForm form) {
   const Joined joined = join(prompt, response);
+  if (form != TextForm::response && joined.messages() == nullptr) {
+    TokenIds tokens = as_it_stands(std::get<std::string>(joined.prompt) + std::get<std::string>(joined.response), form);
+    if (tokens.empty()) fail_input("{}: expected some text, got none", where);
+    return too_long(tokens) ? std::nullopt : std::optional(std::move(tokens));
+  }
   TokenIds tokens = whole(joined, where);
   if (too_long(tokens) && !shorten(tokens, prompt_length(joined, tokens, where))) return std::nullopt;
   return tokens;
+}
+
+std::optional<TokenIds> Encoder::sequence(const ResponseGroup& group, std::size_t place) {
+  return sequence(group.prompt, group.responses[place], group.where, group.form);
 }
 
 std::optional<EncodedResponse> Encoder::response(const std::optional<Content>& prompt, const Content& response, const std::string& where) {
@@ -155,9 +172,7 @@ TokenIds Encoder::prompt(const Content& prompt, std::int64_t max_prompt_length, 
   if (const auto* conversation = std::get_if<Conversation>(&prompt)) {
     tokens = tokenizer_.encode(render(*conversation, true, where), false);
   } else {
-    tokens = tokenizer_.encode(std::get<std::string>(prompt), false);
-    const std::optional<TokenId> bos = tokenizer_.added_bos();
-    if (bos && (tokens.empty() || tokens.front() != *bos)) tokens.insert(tokens.begin(), *bos);
+    tokens = as_it_stands(std::get<std::string>(prompt), TextForm::written);
   }
   if (max_prompt_length > 0 && static_cast<std::int64_t>(tokens.size()) > max_prompt_length) {
     drop_oldest(tokens, tokens.size() - static_cast<std::size_t>(max_prompt_length),
@@ -221,7 +236,7 @@ std::vector<EncodedGroup> Encoder::groups(const std::vector<ResponseGroup>& rows
     EncodedGroup group{{}, static_cast<std::int64_t>(i)};
     bool too_long = false;
     for (std::size_t place = 0; place < rows[i].responses.size(); ++place) {
-      if (std::optional<TokenIds> tokens = sequence(rows[i].prompt, rows[i].responses[place], rows[i].where)) {
+      if (std::optional<TokenIds> tokens = sequence(rows[i], place)) {
         group.responses.push_back(std::move(*tokens));
         group.places.push_back(static_cast<std::int64_t>(place));
       } else {

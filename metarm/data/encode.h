@@ -68,9 +68,11 @@ class Encoder {
   // `chat` may be null: conversations are then an input error that names --chat-template. max_length 0: no limit.
   Encoder(const Tokenizer& tokenizer, const ChatTemplate* chat, std::int64_t max_length);
 
-  // The token sequence of a text or conversation to score; nullopt when its response alone is too long, which the caller counts: the
-  // report's too_long is of pairs() and groups().
-  std::optional<TokenIds> sequence(const std::optional<Content>& prompt, const Content& response, const std::string& where);
+  // The token sequence of a text or conversation to score; nullopt when its response alone, or a text that stays as it stands, is too
+  // long, which the caller counts: the report's too_long is of pairs() and groups().
+  std::optional<TokenIds> sequence(const std::optional<Content>& prompt, const Content& response, const std::string& where,
+                                   TextForm form = TextForm::response);
+  std::optional<TokenIds> sequence(const ResponseGroup& group, std::size_t place);
   // The tokens from which a policy continues: no end token; a conversation with the template's generation prompt. Longer than
   // max_prompt_length (0: no limit) loses its oldest.
   TokenIds prompt(const Content& prompt, std::int64_t max_prompt_length, const std::string& where);
@@ -88,6 +90,7 @@ class Encoder {
   struct Joined;
   static Joined join(const std::optional<Content>& prompt, const Content& response);
   TokenIds whole(const Joined& joined, const std::string& where);
+  TokenIds as_it_stands(const std::string& text, TextForm form) const;
   std::size_t prompt_length(const Joined& joined, const TokenIds& tokens, const std::string& where);
   bool shorten(TokenIds& tokens, std::size_t prompt_tokens);
   bool too_long(const TokenIds& tokens) const;

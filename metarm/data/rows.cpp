@@ -1,7 +1,10 @@
 #include "metarm/data/rows.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -16,6 +19,7 @@ namespace {
 constexpr const char* kKnownRows =
     "expected a pair (chosen, rejected, optional prompt), a response group (prompt, responses), a prompt, or a summarization comparison "
     "(info, summaries, choice)";
+constexpr std::array<std::string_view, 3> kTextForms = {"response", "written", "literal"};  // in the enum's order
 constexpr std::string_view kAssistantTurn = "\n\nAssistant:";
 
 Message parse_message(const Json& value, const std::string& where) {
@@ -183,8 +187,18 @@ ResponseGroup parse_response_group(const JsonRow& row, std::int64_t min_response
   group.round = optional_round(row.value, where);
   group.subset = optional_label(row.value, "subset", where);
   group.id = optional_label(row.value, "id", where);
+  group.form = parse_text_form(optional_label(row.value, "text_form", where), where);
   group.where = where;
   return group;
+}
+
+std::string_view to_text(TextForm form) { return kTextForms[static_cast<std::size_t>(form)]; }
+
+TextForm parse_text_form(const std::string& name, const std::string& where) {
+  if (name.empty()) return TextForm::response;
+  const auto found = std::ranges::find(kTextForms, name);
+  if (found == kTextForms.end()) fail_input("{}: text_form: expected one of {}, got {}", where, fmt::join(kTextForms, ", "), name);
+  return static_cast<TextForm>(found - kTextForms.begin());
 }
 
 Text parse_text(const JsonRow& row) {
@@ -205,6 +219,7 @@ Json to_json(const ResponseGroup& group) {
   if (group.round >= 0) row["round"] = group.round;
   if (!group.subset.empty()) row["subset"] = group.subset;
   if (!group.id.empty()) row["id"] = group.id;
+  if (group.form != TextForm::response) row["text_form"] = to_text(group.form);
   return row;
 }
 

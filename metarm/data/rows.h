@@ -3,13 +3,14 @@
 //   pair, explicit prompt      prompt, chosen, rejected; optional margin, weight, subset, id, chosen_reward and rejected_reward
 //   pair, implicit prompt      chosen, rejected (HH-RLHF texts or whole message lists); the same optional fields
 //   pair, summarization        OpenAI's info.{post,title,subreddit}, summaries[2].text, choice, optional worker, extra.confidence
-//   response group             prompt, responses; optional rewards, policy, round, subset, id
+//   response group             prompt, responses; optional rewards, policy, round, subset, id, text_form (response, written, literal)
 //   prompt                     prompt; optional subset, id
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -42,12 +43,20 @@ struct Prompt {
   std::string where;
 };
 
+// How a text becomes tokens. Conversations always do by the chat template.
+enum class TextForm {
+  response,  // as `metarm score` does it (docs/tokens.md): joined to its prompt, with start and end token
+  written,   // as it stands, after the tokenizer's start token; nothing is appended
+  literal,   // as it stands, with the special tokens that it spells itself
+};
+
 struct ResponseGroup {
   Content prompt;
   std::vector<Content> responses;  // at least one; what needs two says so itself
   std::vector<double> rewards;     // empty, or one a response
   std::string policy, subset, id;
   std::int64_t round = -1;  // -1: not given
+  TextForm form = TextForm::response;
   std::string where;
 };
 
@@ -79,6 +88,8 @@ Prompt parse_prompt(const JsonRow& row);
 ResponseGroup parse_response_group(const JsonRow& row, std::int64_t min_responses);
 Text parse_text(const JsonRow& row);  // of kind RowKind::text
 Json to_json(const ResponseGroup& group);
+std::string_view to_text(TextForm form);
+TextForm parse_text_form(const std::string& name, const std::string& where);  // empty: response
 
 // What a row holds for `score`: the texts to score, and the kind that decides the field the scores go into.
 enum class RowKind { pair, response_group, text };  // reward pairs; `responses`; one `text`, `messages` or prompt + response

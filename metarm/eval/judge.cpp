@@ -71,7 +71,7 @@ std::vector<ScoredPrompt> score_prompts(const JudgeOptions& options, std::span<c
     const auto add = [&](const ResponseGroup& group, std::vector<std::optional<Reward>>& rewards) {
       rewards.resize(options.compare == Compare::all ? group.responses.size() : 1);
       for (std::size_t j = 0; j < rewards.size(); ++j)
-        if (std::optional<TokenIds> tokens = encoder.sequence(group.prompt, group.responses[j], group.where)) {
+        if (std::optional<TokenIds> tokens = encoder.sequence(group, j)) {
           sequences[i].push_back(std::move(*tokens));
           places[i].push_back(&rewards[j]);
         }

@@ -65,8 +65,8 @@ PromptSequences group_sequences(std::span<const ResponseGroup> rows, Encoder& en
   PromptSequences sequences;
   for (const ResponseGroup& row : rows) {
     std::vector<TokenIds> fitting;
-    for (const Content& response : row.responses)
-      if (std::optional<TokenIds> tokens = encoder.sequence(row.prompt, response, row.where)) fitting.push_back(std::move(*tokens));
+    for (std::size_t place = 0; place < row.responses.size(); ++place)
+      if (std::optional<TokenIds> tokens = encoder.sequence(row, place)) fitting.push_back(std::move(*tokens));
     too_long += static_cast<std::int64_t>(row.responses.size() - fitting.size());
     if (!fitting.empty()) sequences.add(std::move(fitting), numbers.of(row.prompt));
   }

@@ -30,7 +30,7 @@ std::vector<std::optional<TokenIds>> encode_row(const JsonRow& row, RowKind kind
     case RowKind::response_group: {
       const ResponseGroup group = parse_response_group(row, 1);
       std::vector<std::optional<TokenIds>> sequences;
-      for (const Content& response : group.responses) sequences.push_back(encoder.sequence(group.prompt, response, where));
+      for (std::size_t place = 0; place < group.responses.size(); ++place) sequences.push_back(encoder.sequence(group, place));
       return sequences;
     }
     case RowKind::text: {

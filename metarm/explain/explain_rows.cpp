@@ -23,7 +23,7 @@ ExplainRow make_group_row(const ResponseGroup& group, Encoder& encoder) {
   row.json["where"] = row.where = group.where;
   row.responses = group.responses.size();
   for (std::size_t place = 0; place < group.responses.size(); ++place) {
-    std::optional<TokenIds> tokens = encoder.sequence(group.prompt, group.responses[place], group.where);
+    std::optional<TokenIds> tokens = encoder.sequence(group, place);
     if (!tokens) continue;
     row.sequences.push_back(std::move(*tokens));
     row.places.push_back(place);

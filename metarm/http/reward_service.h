@@ -14,15 +14,8 @@
 
 namespace metarm {
 
-// How a text becomes tokens. Conversations always do by the chat template.
-enum class TextForm {
-  response,  // as `metarm score` does it (docs/tokens.md): joined to its prompt, with start and end token
-  written,   // as it stands, after the tokenizer's start token; nothing is appended
-  literal,   // as it stands, with the special tokens that it spells itself
-};
-
 struct ScoreItem {
-  std::optional<Content> prompt;  // with TextForm::response alone
+  std::optional<Content> prompt;
   std::variant<Content, TokenIds> text;
   TextForm form = TextForm::response;
   std::string where = {};                   // the field that it came from, for errors
@@ -67,6 +60,7 @@ struct ScoreReply {
   std::vector<ItemAttribution> attributions;          // where asked for: one an item, empty for one that is too long
   std::vector<std::optional<float>> deviations = {};  // of an ensemble's members: one an item, as rewards; empty for one reward model
   std::int64_t truncated = 0;                         // items whose prompt lost its oldest tokens
+  std::string label = {};                             // of the output, as the checkpoint names it
 };
 
 struct ServedModel {

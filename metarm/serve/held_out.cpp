@@ -8,15 +8,16 @@ namespace metarm {
 
 std::vector<ScoreItem> items_of(const std::vector<Pair>& pairs, const std::vector<ResponseGroup>& groups) {
   std::vector<ScoreItem> items;
-  const auto add = [&](const std::optional<Content>& prompt, const Content& text, const std::string& where) {
-    items.push_back({.prompt = prompt, .text = text, .where = where});
+  const auto add = [&](const std::optional<Content>& prompt, const Content& text, const std::string& where,
+                       TextForm form = TextForm::response) {
+    items.push_back({.prompt = prompt, .text = text, .form = form, .where = where});
   };
   for (const Pair& pair : pairs) {
     add(pair.prompt, pair.chosen, pair.where);
     add(pair.prompt, pair.rejected, pair.where);
   }
   for (const ResponseGroup& group : groups)
-    for (const Content& response : group.responses) add(group.prompt, response, "shift log");
+    for (const Content& response : group.responses) add(group.prompt, response, "shift log", group.form);
   return items;
 }
 

@@ -39,17 +39,10 @@ std::optional<TokenIds> ModelVersion::tokens(const ScoreItem& item, bool* shorte
     check_ids(*ids, opened_.scorer.vocab_size(), item.where);
     return max_length() > 0 && static_cast<std::int64_t>(ids->size()) > max_length() ? std::nullopt : std::optional(*ids);
   }
-  const Content& content = std::get<Content>(item.text);
-  const auto* text = std::get_if<std::string>(&content);
-  if (item.form == TextForm::response || text == nullptr) {
-    std::optional<TokenIds> sequence = encoder.sequence(item.prompt, content, item.where);
-    if (shortened != nullptr) *shortened = encoder.report().truncated > 0;
-    return sequence;
-  }
-  TokenIds tokens = item.form == TextForm::written ? encoder.prompt(content, 0, item.where) : opened_.tokenizer->encode(*text, false);
-  if (tokens.empty()) fail_input("{}: expected some text, got none", item.where);
-  if (max_length() > 0 && static_cast<std::int64_t>(tokens.size()) > max_length()) return std::nullopt;
-  return tokens;
+  std::optional<TokenIds> sequence = encoder.sequence(item.prompt, std::get<Content>(item.text), item.where, item.form);
+  if (sequence) check_ids(*sequence, opened_.scorer.vocab_size(), item.where);
+  if (shortened != nullptr) *shortened = encoder.report().truncated > 0;
+  return sequence;
 }
 
 GroupRewards ModelVersion::score(std::span<const std::vector<TokenIds>> groups) const {

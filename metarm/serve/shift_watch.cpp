@@ -34,9 +34,8 @@ std::optional<PromptAndResponse> split_at(std::string_view text, std::size_t end
   return PromptAndResponse{std::string(text.substr(0, end_of_prompt)), std::string(text.substr(end_of_prompt))};
 }
 
-std::string_view without_start(std::string_view text, std::string_view start_token) {
-  if (!start_token.empty() && text.starts_with(start_token)) text.remove_prefix(start_token.size());
-  return text;
+std::size_t start_length(std::string_view text, std::string_view start_token) {
+  return text.starts_with(start_token) ? start_token.size() : 0;
 }
 
 // How much of the end of `prompt` `text` begins with, at most all of it: by the prefix function of Knuth, Morris and Pratt.
@@ -54,10 +53,10 @@ std::size_t overlap(std::string_view prompt, std::string_view text) {
 }
 
 std::optional<PromptAndResponse> split_at_told(std::string_view text, std::string_view prompt, const TextMarks& marks) {
-  text = without_start(text, marks.start_token);
-  prompt = without_start(prompt, marks.start_token);
-  const std::size_t found = overlap(prompt, text);
-  return found == prompt.size() || found >= kFewestPromptBytes ? split_at(text, found) : std::nullopt;
+  const std::size_t start = start_length(text, marks.start_token);
+  prompt.remove_prefix(start_length(prompt, marks.start_token));
+  const std::size_t found = overlap(prompt, text.substr(start));
+  return found > 0 && (found == prompt.size() || found >= kFewestPromptBytes) ? split_at(text, start + found) : std::nullopt;
 }
 
 std::optional<PromptAndResponse> split_at_turn(const std::string& text, const TextMarks& marks) {
@@ -127,7 +126,7 @@ void ShiftWatch::add(const ScoreQuery& query, const ScoreReply& reply) {
   for (std::size_t i = 0; i < query.items.size(); ++i) {
     if (!reply.rewards[i]) continue;
     if (const auto texts = prompt_and_response(query.items[i], marks_))
-      add_one(*texts, *reply.rewards[i], reply.version, query.step);
+      add_one(*texts, query.items[i].form, *reply.rewards[i], reply.version, query.step);
     else
       note_unsplit();
   }
@@ -144,7 +143,7 @@ void ShiftWatch::note_unsplit() {
         "them); send prompts and responses, or --chat-template names the format");
 }
 
-void ShiftWatch::add_one(const PromptAndResponse& texts, float reward, const std::string& version,
+void ShiftWatch::add_one(const PromptAndResponse& texts, TextForm form, float reward, const std::string& version,
                          const std::optional<std::int64_t>& step) {
   const double now_s = seconds_since_1970();
   const std::uint64_t prompt = hash(texts.prompt), response = hash(texts.response);
@@ -152,7 +151,7 @@ void ShiftWatch::add_one(const PromptAndResponse& texts, float reward, const std
   {
     const std::lock_guard lock(mutex_);
     if (log_)
-      if (const std::uint64_t ticket = log_->add({texts.prompt, texts.response, reward, version, now_s, step}); ticket > 0)
+      if (const std::uint64_t ticket = log_->add({texts.prompt, texts.response, reward, version, now_s, step, form}); ticket > 0)
         last_ticket_ = ticket;
     const std::int64_t groups = test_->groups();
     if (version_.empty() || version == version_) noticed = test_->add(prompt, response, reward) || test_->groups() > groups;

@@ -71,7 +71,8 @@ class ShiftWatch {
     std::optional<std::int64_t> step;
   };
   void note_unsplit();
-  void add_one(const PromptAndResponse& texts, float reward, const std::string& version, const std::optional<std::int64_t>& step);
+  void add_one(const PromptAndResponse& texts, TextForm form, float reward, const std::string& version,
+               const std::optional<std::int64_t>& step);
 
   const ShiftWatchOptions options_;
   const std::function<void()> notice_;

@@ -22,8 +22,8 @@ struct Candidate {
 const char* time_column(const GroupDraw& draw) { return draw.by_step ? "COALESCE(step, 0)" : "time"; }
 
 std::vector<Candidate> choose(Database& database, const GroupDraw& draw) {
-  Statement prompts(database, fmt::format("SELECT prompt, MAX({0}) FROM responses WHERE {0} <= ?2 GROUP BY prompt "
-                                          "HAVING COUNT(DISTINCT hash) >= ?1",
+  Statement prompts(database, fmt::format("SELECT prompt, MAX({0}), key FROM responses JOIN prompts ON prompts.id = prompt "
+                                          "WHERE {0} <= ?2 GROUP BY prompt HAVING COUNT(DISTINCT responses.hash) >= ?1",
                                           time_column(draw))
                                   .c_str());
   prompts.bind(1, draw.min_responses);
@@ -31,7 +31,7 @@ std::vector<Candidate> choose(Database& database, const GroupDraw& draw) {
   std::vector<Candidate> chosen;
   while (prompts.step()) {
     const std::int64_t prompt = prompts.integer(0);
-    RandomStream random(draw.seed, "shift log draw", static_cast<std::uint64_t>(prompt));
+    RandomStream random(draw.seed, "shift log draw", static_cast<std::uint64_t>(prompts.integer(2)));
     const double log_weight = -(draw.now_s - prompts.real(1)) / draw.half_life_s * std::numbers::ln2;
     chosen.push_back({log_weight - std::log(-std::log1p(-random.uniform())), prompt});
   }
@@ -47,6 +47,7 @@ ResponseGroup read_group(Statement& text, Statement& responses, std::int64_t pro
   text.bind(1, prompt);
   text.step();
   group.prompt = parse_content(parse_json(text.bytes(0), "shift log"), "prompt", "shift log");
+  group.form = parse_text_form(text.bytes(1), "shift log");
   text.reset();
   responses.bind(1, prompt);
   responses.bind(2, draw.now_s);
@@ -69,10 +70,10 @@ ResponseGroup read_group(Statement& text, Statement& responses, std::int64_t pro
 std::vector<ResponseGroup> draw_groups(const std::string& path, const GroupDraw& draw) {
   Database database(path, Database::Access::read);
   Transaction one_state_of_the_file(database);
-  Statement text(database, "SELECT text FROM prompts WHERE id = ?1");
+  Statement text(database, "SELECT text, form FROM prompts WHERE id = ?1");
   Statement responses(database, fmt::format("SELECT hash, text, reward, version FROM responses WHERE prompt = ?1 AND {0} <= ?2 "
-                                            "ORDER BY {0} DESC, id DESC",
-                                            time_column(draw))
+                                            "ORDER BY {0} DESC, {1} DESC",
+                                            time_column(draw), draw.by_step ? "text" : "id")
                                     .c_str());
   std::vector<ResponseGroup> groups;
   for (const Candidate& candidate : choose(database, draw)) groups.push_back(read_group(text, responses, candidate.prompt, draw));

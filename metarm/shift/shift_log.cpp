@@ -99,7 +99,7 @@ void ShiftLog::move_aside(const std::string& reason) {
 
 std::uint64_t ShiftLog::add(const ScoredResponse& row) {
   if (!std::isfinite(row.reward)) fail_internal("shift log: expected a finite reward, got {}", row.reward);
-  Queued queued{{to_text(row.prompt), to_text(row.response), row.reward, row.version, row.time_s, row.step}, 0};
+  Queued queued{{to_text(row.prompt), to_text(row.response), row.reward, row.version, row.time_s, row.step, row.form}, 0};
   queued.bytes = static_cast<std::int64_t>(queued.row.prompt.size() + queued.row.response.size());
   const std::uint64_t prompt = derive_seed(0, queued.row.prompt);
   const std::lock_guard lock(mutex_);

@@ -35,6 +35,7 @@ struct ScoredResponse {
   std::string version;  // of the reward model
   double time_s = 0;    // since 1970
   std::optional<std::int64_t> step;
+  TextForm form = TextForm::response;
 };
 
 struct ShiftLogOptions {

@@ -6,13 +6,14 @@
 #include <algorithm>
 #include <array>
 
+#include "metarm/base/random.h"
 #include "metarm/base/wall_clock.h"
 
 namespace metarm {
 
 namespace {
 
-constexpr std::int64_t kApplication = 0x6d52534c;  // marks the file as ours
+constexpr std::int64_t kApplication = 0x6d52534d;  // marks the file as ours, of this make
 constexpr std::size_t kHashBytes = 16;
 
 std::string random_salt() {
@@ -26,7 +27,7 @@ std::string random_salt() {
 struct ShiftStore::Statements {
   explicit Statements(Database& database)
       : find_prompt(database, "SELECT id FROM prompts WHERE hash = ?1"),
-        add_prompt(database, "INSERT INTO prompts (hash, text) VALUES (?1, ?2) RETURNING id"),
+        add_prompt(database, "INSERT INTO prompts (hash, form, key, text) VALUES (?1, ?2, ?3, ?4) RETURNING id"),
         add_response(database,
                      "INSERT INTO responses (prompt, hash, text, reward, version, time, step) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
         remove_older(database, "DELETE FROM responses WHERE time < ?1"),
@@ -61,7 +62,7 @@ void ShiftStore::make_tables() {
   Transaction transaction(database_);
   database_.execute(
       "CREATE TABLE settings (name TEXT PRIMARY KEY, value NOT NULL);"
-      "CREATE TABLE prompts (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, text TEXT);"
+      "CREATE TABLE prompts (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, form TEXT NOT NULL, key INTEGER, text TEXT);"
       "CREATE TABLE responses (id INTEGER PRIMARY KEY, prompt INTEGER NOT NULL REFERENCES prompts, hash BLOB NOT NULL, text TEXT,"
       "  reward REAL NOT NULL, version TEXT NOT NULL, time REAL NOT NULL, step INTEGER);"
       "CREATE INDEX responses_of_prompt ON responses (prompt, hash, time);"
@@ -79,7 +80,7 @@ void ShiftStore::make_tables() {
 // repeated.
 void ShiftStore::remove_texts() {
   if (database_.number("SELECT value FROM settings WHERE name = 'redacted'") != 0) return;
-  database_.execute("UPDATE prompts SET text = NULL");
+  database_.execute("UPDATE prompts SET text = NULL, key = NULL");
   database_.execute("UPDATE responses SET text = NULL");
   database_.execute("VACUUM");
   database_.execute("UPDATE settings SET value = 1 WHERE name = 'redacted'");
@@ -102,8 +103,9 @@ std::string ShiftStore::hash(std::string_view text) const {
   return std::string(digest.begin(), digest.begin() + kHashBytes);
 }
 
-std::int64_t ShiftStore::id_of_prompt(const std::string& prompt) {
-  const std::string prompt_hash = hash(prompt);
+// A prompt whose texts become tokens in another way is another prompt: what is compared is read alike.
+std::int64_t ShiftStore::id_of_prompt(const StoredResponse& row) {
+  const std::string form(to_text(row.form)), prompt_hash = hash(form + row.prompt);
   Statement& find = statements_->find_prompt;
   find.bind_blob(1, prompt_hash);
   const bool known = find.step();
@@ -112,7 +114,11 @@ std::int64_t ShiftStore::id_of_prompt(const std::string& prompt) {
   if (known) return id;
   Statement& add = statements_->add_prompt;
   add.bind_blob(1, prompt_hash);
-  if (!redact_) add.bind(2, prompt);  // unbound: null
+  add.bind(2, form);
+  if (!redact_) {  // unbound: null
+    add.bind(3, static_cast<std::int64_t>(derive_seed(0, form + row.prompt)));
+    add.bind(4, row.prompt);
+  }
   add.step();
   id = add.integer(0);
   add.run();
@@ -122,7 +128,7 @@ std::int64_t ShiftStore::id_of_prompt(const std::string& prompt) {
 void ShiftStore::insert(const StoredResponse& row) {
   const std::string response_hash = hash(row.response);
   Statement& add = statements_->add_response;
-  add.bind(1, id_of_prompt(row.prompt));
+  add.bind(1, id_of_prompt(row));
   add.bind_blob(2, response_hash);
   if (!redact_) add.bind(3, row.response);
   add.bind(4, row.reward);

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "metarm/data/rows.h"
 #include "metarm/shift/database.h"
 
 namespace metarm {
@@ -19,6 +20,7 @@ struct StoredResponse {
   std::string version;
   double time_s = 0;  // since 1970
   std::optional<std::int64_t> step;
+  TextForm form = TextForm::response;
 };
 
 struct StoreLimits {
@@ -48,7 +50,7 @@ class ShiftStore {
   void remove_texts();
   std::string hash(std::string_view text) const;  // 16 bytes of SHA-256 of the file's salt and the text
   void insert(const StoredResponse& row);
-  std::int64_t id_of_prompt(const std::string& prompt);
+  std::int64_t id_of_prompt(const StoredResponse& row);
   std::int64_t used_bytes();
   std::int64_t remove_beyond_limits(std::int64_t rows);  // of that many; returns how many it removed
 

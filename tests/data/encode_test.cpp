@@ -190,6 +190,26 @@ TEST(Encode, GroupsKeepWhatFits) {
   EXPECT_EQ(encoder.report().small_groups, 1);
 }
 
+TEST(Encode, WhatStaysAsItStandsGetsNoEnd) {
+  const Tokenizer tokenizer = named_tokenizer(true, true);
+  Encoder encoder(tokenizer, nullptr, 4);
+  ResponseGroup group;
+  group.prompt = text("a");
+  group.responses = {text("b"), text("bc"), text("bcd")};
+  const auto tokens = [&](TextForm form) {
+    group.form = form;
+    const std::vector<EncodedGroup> groups = encoder.groups({group});
+    return groups.empty() ? std::vector<TokenIds>{} : groups[0].responses;
+  };
+  EXPECT_EQ(tokens(TextForm::response), (std::vector<TokenIds>{{1, 3, 4, 2}, {1, 4, 5, 2}})) << "its oldest token gone";
+  EXPECT_EQ(tokens(TextForm::written), (std::vector<TokenIds>{{1, 3, 4}, {1, 3, 4, 5}})) << "nothing is cut off what stays as it stands";
+  EXPECT_EQ(tokens(TextForm::literal), (std::vector<TokenIds>{{3, 4}, {3, 4, 5}, {3, 4, 5, 6}}));
+  group.prompt = text("<s>a");
+  group.responses = {text("b"), text("b</s>")};
+  for (const TextForm form : {TextForm::written, TextForm::literal})
+    EXPECT_EQ(tokens(form), (std::vector<TokenIds>{{1, 3, 4}, {1, 3, 4, 2}})) << "what it spells itself is there once";
+}
+
 TEST(Encode, WholeConversationsAreNotPutAfterTheirPromptAgain) {
   const Tokenizer tokenizer = Tokenizer::parse(letters_tokenizer(false), "test");
   const ChatTemplate chat(ChatFormat::hh, "", "");

@@ -92,6 +92,11 @@ TEST(Rows, ResponseGroupsRoundTrip) {
     EXPECT_THROW(parse_response_group(row_of(fmt::format(R"({{"prompt": "p", "responses": ["a"], "round": {}}})", round).c_str()), 1),
                  Error)
         << round;
+  EXPECT_FALSE(to_json(group).contains("text_form"));
+  const JsonRow written = row_of(R"({"prompt": "p", "responses": ["a"], "text_form": "written"})");
+  EXPECT_EQ(parse_response_group(written, 1).form, TextForm::written);
+  EXPECT_EQ(to_json(parse_response_group(written, 1)), written.value);
+  EXPECT_THROW(parse_response_group(row_of(R"({"prompt": "p", "responses": ["a"], "text_form": "wrtten"})"), 1), Error);
   EXPECT_EQ(to_json(group)["responses"], Json::parse(R"(["a", "b"])"));
   EXPECT_THROW(parse_response_group(row_of(R"({"prompt": "p", "responses": ["a"]})"), 2), Error);
   EXPECT_THROW(parse_response_group(row_of(R"({"prompt": "p", "responses": ["a", "b"], "rewards": [1]})"), 2), Error);

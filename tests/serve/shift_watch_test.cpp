@@ -57,11 +57,11 @@ TEST(PromptAndResponse, AreDividedAtTheChatTemplatesLastAssistantTurn) {
 TEST(PromptAndResponse, AToldPromptMayHaveLostItsBeginningOrAStartToken) {
   const TextMarks marks{"<s>", "<|im_start|>assistant\n"};
   using Pair = std::pair<std::string, std::string>;
-  EXPECT_EQ(texts("<s>the inn is open", marks, Content("the inn")), Pair("the inn", " is open"));
+  EXPECT_EQ(texts("<s>the inn is open", marks, Content("the inn")), Pair("<s>the inn", " is open")) << "together they are the text";
   EXPECT_EQ(texts("the inn is open", marks, Content("<s>the inn")), Pair("the inn", " is open"));
   const std::string whole = "a long question about the inn at the river: is it open?";
   for (const std::string start : {"", "<s>"})
-    EXPECT_EQ(texts(start + "at the river: is it open? yes", marks, Content(whole)), Pair("at the river: is it open?", " yes"));
+    EXPECT_EQ(texts(start + "at the river: is it open? yes", marks, Content(whole)), Pair(start + "at the river: is it open?", " yes"));
   EXPECT_EQ(texts("ababababababababababc", marks, Content("xababababababababababab")), Pair("abababababababababab", "c"))
       << "the longest of many ends";
   EXPECT_FALSE(texts("open? yes", marks, Content(whole))) << "so few may be alike by chance";

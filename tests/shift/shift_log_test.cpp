@@ -1,6 +1,7 @@
 #include "metarm/shift/shift_log.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -128,6 +129,40 @@ TEST_F(ShiftLogTest, DrawsByTheTrainersStepsWhateverTheTime) {
   };
   EXPECT_EQ(prompts(20, 0.01), (std::vector<std::string>{"late", "early", "none"})) << "rows without a step are the oldest";
   EXPECT_EQ(prompts(19, 0.01), (std::vector<std::string>{"early", "none"})) << "what comes later is left out";
+}
+
+TEST_F(ShiftLogTest, ADrawByStepsKnowsNoOrderWithinAStep) {
+  std::vector<ScoredResponse> rows;
+  for (int n = 0; n < 40; ++n)
+    for (const char* response : {"a", "b", "c"}) {
+      rows.push_back(row(fmt::format("p{}", n), response));
+      rows.back().step = n / 20;
+    }
+  const auto drawn = [&](const char* name) {
+    options.path = folder / name;
+    write(rows);
+    std::vector<std::string> found;
+    for (const ResponseGroup& group :
+         ShiftLog(options, *quiet).draw({.groups = 10, .max_responses = 2, .half_life_s = 1, .now_s = 1, .by_step = true, .seed = 3}))
+      found.push_back(fmt::format("{} {}", std::get<std::string>(group.prompt), fmt::join(texts(group), " ")));
+    return found;
+  };
+  const std::vector<std::string> first = drawn("one.db");
+  std::ranges::reverse(rows);
+  EXPECT_EQ(drawn("two.db"), first);
+}
+
+TEST_F(ShiftLogTest, TextsThatAreReadInAnotherWayAreAnotherGroup) {
+  std::vector<ScoredResponse> rows = {row("p", "a"), row("p", "b"), row("p", "c"), row("p", "d")};
+  rows[2].form = rows[3].form = TextForm::written;
+  write(rows);
+  std::vector<TextForm> forms;
+  for (const ResponseGroup& group : draw({.groups = 5})) {
+    EXPECT_EQ(group.responses.size(), 2U);
+    forms.push_back(group.form);
+  }
+  std::ranges::sort(forms);
+  EXPECT_EQ(forms, (std::vector<TextForm>{TextForm::response, TextForm::written}));
 }
 
 TEST_F(ShiftLogTest, TakesRowsFromManyThreads) {
