@@ -8,6 +8,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 
+def pytest_configure(config):
+    """An exception that a thread ends with fails the test, rather than warning only."""
+    config.addinivalue_line("filterwarnings", "error::pytest.PytestUnhandledThreadExceptionWarning")
+
+
 @pytest.fixture(scope="session")
 def hh():
     from programs import HH

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include <algorithm>
+#include <cstdint>
 
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
@@ -32,6 +33,33 @@ void check_key(std::string_view key, const std::string& where) {
   if (key.size() < kMinKeyLength) fail_input("{}: expected a key of at least {} characters, got {}", where, kMinKeyLength, key.size());
   if (!std::ranges::all_of(key, [](char c) { return c > ' ' && c <= '~'; }))
     fail_input("{}: expected a key of letters, digits and signs, got other characters", where);
+}
+
+// What follows the name of a scheme, which has no case (RFC 9110, 11.1); empty where it is another's.
+std::string_view credentials(std::string_view authorization, std::string_view scheme) {
+  const bool is_scheme = authorization.size() >= scheme.size() && strncasecmp(authorization.data(), scheme.data(), scheme.size()) == 0;
+  return is_scheme ? trim(authorization.substr(scheme.size())) : std::string_view();
+}
+
+// The bytes of a text in base64 (RFC 4648, 4); none where it is not padded, has other characters, or bits that no byte has.
+std::optional<std::string> decode_base64(std::string_view text) {
+  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  if (text.size() % 4 != 0) return {};
+  const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
+  std::string bytes;
+  std::uint32_t bits = 0;  // the lowest `count`: of the next byte
+  int count = 0;
+  for (const char c : text.substr(0, text.size() - padding)) {
+    const std::size_t digit = kDigits.find(c);
+    if (digit == kDigits.npos) return {};
+    bits = bits << 6 | static_cast<std::uint32_t>(digit);
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    bytes += static_cast<char>(bits >> count);
+    bits &= (1U << count) - 1;
+  }
+  return bits == 0 ? std::optional(bytes) : std::nullopt;
 }
 
 }  // namespace
@@ -67,11 +95,11 @@ std::optional<Role> ApiKeys::role(std::string_view key) const {
   return role;
 }
 
-std::string_view bearer_key(std::string_view authorization) {
-  constexpr std::string_view kScheme = "Bearer ";
-  const bool is_scheme =
-      authorization.size() >= kScheme.size() && strncasecmp(authorization.data(), kScheme.data(), kScheme.size()) == 0;  // RFC 9110, 11.1
-  return is_scheme ? trim(authorization.substr(kScheme.size())) : std::string_view();
+std::string given_key(std::string_view authorization) {
+  if (const std::string_view key = credentials(authorization, "Bearer "); !key.empty()) return std::string(key);
+  const std::string pair = decode_base64(credentials(authorization, "Basic ")).value_or("");
+  const std::size_t colon = pair.find(':');  // a user's name has none (RFC 7617, 2)
+  return colon == pair.npos ? "" : pair.substr(colon + 1);
 }
 
 }  // namespace metarm

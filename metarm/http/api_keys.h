@@ -34,7 +34,8 @@ class ApiKeys {
   std::vector<Key> keys_;
 };
 
-// The key of an `Authorization: Bearer KEY` header; empty where it has another form.
-std::string_view bearer_key(std::string_view authorization);
+// The key in an `Authorization` header: `Bearer KEY`, or the password of `Basic`, whose user may have any name; empty where it has another
+// form.
+std::string given_key(std::string_view authorization);
 
 }  // namespace metarm

@@ -20,8 +20,9 @@ std::vector<ScoreItem> vllm_items(const Json& body) {
   return text_items(body["input"], flag(body, "add_special_tokens", true) ? TextForm::written : TextForm::literal, "input");
 }
 
+// The newest name that is given counts.
 double activated(const Json& body, float reward) {
-  return flag(body, "use_activation", flag(body, "activation", true)) ? sigmoid(reward) : reward;
+  return flag(body, "use_activation", flag(body, "activation", flag(body, "softmax", true))) ? sigmoid(reward) : reward;
 }
 
 Json usage(const Scores& scores) {
@@ -55,7 +56,8 @@ Json answer_vllm_classify(const Json& body, Scoring& scoring) {
   const Scores scores = scoring.score(body, vllm_items(body));
   Json data = Json::array();
   for (const auto& reward : scores.rewards)
-    data.push_back({{"index", data.size()}, {"label", "LABEL_0"}, {"probs", Json::array({activated(body, *reward)})}, {"num_classes", 1}});
+    data.push_back(
+        {{"index", data.size()}, {"label", scoring.reply().label}, {"probs", Json::array({activated(body, *reward)})}, {"num_classes", 1}});
   return vllm_list("classify", body, scores, std::move(data));
 }
 

@@ -117,8 +117,12 @@ const char* tei_error_type(int status) {
 
 int fault(Dialect dialect) { return dialect == Dialect::tei ? 424 : 500; }  // of the model
 
+HttpResponse tei_error(int status, const char* type, const std::string& message) {
+  return json_response(status, {{"error", message}, {"error_type", type}});
+}
+
 HttpResponse error_response(Dialect dialect, int status, const std::string& message) {
-  if (dialect == Dialect::tei) return json_response(status, {{"error", message}, {"error_type", tei_error_type(status)}});
+  if (dialect == Dialect::tei) return tei_error(status, tei_error_type(status), message);
   const std::size_t colon = message.find(':');  // `field: expected ...`
   const bool names_field = status == 400 || status == 404 || status == 413 || status == 422;
   const Json param = names_field && colon != std::string::npos ? Json(message.substr(0, colon)) : Json(nullptr);
@@ -167,7 +171,7 @@ std::optional<HttpResponse> RewardRoutes::find_refusal_without_keys(const HttpRe
 }
 
 bool RewardRoutes::is_admin(const HttpRequest& request) const {
-  return keys_.empty() || keys_.role(bearer_key(request.authorization)) == Role::admin;
+  return keys_.empty() || keys_.role(given_key(request.authorization)) == Role::admin;
 }
 
 std::optional<HttpResponse> RewardRoutes::find_refusal(const HttpRequest& request, const Route& route) const {
@@ -179,9 +183,11 @@ std::optional<HttpResponse> RewardRoutes::find_refusal(const HttpRequest& reques
   }
   if (!route.role) return {};
   if (keys_.empty()) return find_refusal_without_keys(request, route);
-  const std::optional<Role> role = keys_.role(bearer_key(request.authorization));
+  const std::optional<Role> role = keys_.role(given_key(request.authorization));
   if (!role) {
-    HttpResponse response = error_response(route.dialect, 401, "Authorization: expected `Bearer KEY` with a known key");
+    HttpResponse response =
+        error_response(route.dialect, 401, "Authorization: expected a known key, as `Bearer KEY` or as the password of `Basic`, got none");
+    // Not Basic: browsers would ask for a password, keep it, and send it with what pages from elsewhere post.
     response.headers.emplace_back("WWW-Authenticate", "Bearer");
     return response;
   }
@@ -251,6 +257,8 @@ HttpResponse RewardRoutes::answer_or_refuse(const HttpRequest& request, ScoreRep
     return with_retry(error_response(route->dialect, 429, "as many requests wait for rewards as --connections allows; try again later"), 1);
   try {
     return answer_post(request, route, reply);
+  } catch (const EmptyInput& empty) {
+    return tei_error(empty.status(), "Empty", empty.what());
   } catch (const Refusal& refusal) {
     return with_retry(error_response(route->dialect, refusal.status(), refusal.what()), refusal.retry_after_s());
   } catch (const Error& error) {

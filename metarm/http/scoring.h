@@ -24,6 +24,12 @@ class Refusal : public std::runtime_error {
   double retry_after_s_;
 };
 
+// A list without a text, which TEI's protocol alone refuses.
+class EmptyInput : public Refusal {
+ public:
+  explicit EmptyInput(const std::string& field) : Refusal(400, field + ": expected some texts, got none") {}
+};
+
 std::string requested_model(const Json& body);  // its field `model`; empty: none, the first one served
 
 struct Scores {

@@ -23,6 +23,7 @@ ScoreItem tei_item(const Json& input, std::string where) {
 
 Json answer_tei_predict(const Json& body, Scoring& scoring) {
   const Json& inputs = body["inputs"];
+  if (inputs.empty()) throw EmptyInput("inputs");
   const bool batch = inputs.is_array() && !inputs.empty() && inputs.front().is_array();
   std::vector<ScoreItem> items;
   if (!batch) items.push_back(tei_item(inputs, "inputs"));
@@ -31,12 +32,13 @@ Json answer_tei_predict(const Json& body, Scoring& scoring) {
   const Scores scores = scoring.score(body, std::move(items));
   Json predictions = Json::array();
   for (const auto& reward : scores.rewards)
-    predictions.push_back(Json::array({{{"label", "LABEL_0"}, {"score", activated(body, *reward)}}}));
+    predictions.push_back(Json::array({{{"label", scoring.reply().label}, {"score", activated(body, *reward)}}}));
   return batch ? predictions : predictions.front();
 }
 
 Json answer_tei_rerank(const Json& body, Scoring& scoring) {
   const Json& texts = body["texts"];
+  if (texts.empty()) throw EmptyInput("texts");
   std::vector<ScoreItem> items;
   for (std::size_t i = 0; i < texts.size(); ++i) items.push_back(pair_item(body["query"], texts[i], fmt::format("texts[{}]", i)));
   const Scores scores = scoring.score(body, std::move(items));

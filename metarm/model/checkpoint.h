@@ -30,6 +30,9 @@ struct CheckpointConfig {
 };
 CheckpointConfig load_checkpoint_config(const std::string& directory);
 
+// What `transformers` calls the one output of a reward model: id2label's name of it, LABEL_0 where there is none.
+std::string reward_label(const CheckpointConfig& config);
+
 // The token ids of a field that holds one, a list, null or nothing.
 std::vector<std::int64_t> token_id_list(const Json& json, const char* field, const std::string& where);
 

@@ -63,4 +63,10 @@ CheckpointConfig load_checkpoint_config(const std::string& directory) {
   return config;
 }
 
+std::string reward_label(const CheckpointConfig& config) {
+  const Json labels = config.json.value("id2label", Json());
+  const Json label = labels.is_object() ? labels.value("0", Json()) : Json();
+  return label.is_string() ? label.get<std::string>() : "LABEL_0";
+}
+
 }  // namespace metarm

@@ -38,8 +38,9 @@ Json common_config(const CheckpointConfig& config, const char* architecture, Sav
 
 Json reward_config(const RewardModel& reward_model, const CheckpointConfig& config, SaveDType dtype) {
   Json json = common_config(config, family_names(config.spec.family).reward_architecture, dtype);
-  json["id2label"] = {{"0", "LABEL_0"}};
-  json["label2id"] = {{"LABEL_0", 0}};
+  const std::string label = reward_label(config);
+  json["id2label"] = {{"0", label}};
+  json["label2id"] = {{label, 0}};
   if (reward_model.pad_token_id) json["pad_token_id"] = *reward_model.pad_token_id;
   for (const char* dropped : {"num_labels", "value_head_prefix", "metarm_pooling", "pooling"}) json.erase(dropped);
   if (reward_model.pooling == Pooling::last) json["metarm_pooling"] = "last";

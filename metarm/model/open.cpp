@@ -71,8 +71,11 @@ OpenRewardModel open_reward_model(const std::string& directory, const ScoringOpt
   auto tokenizer = std::make_unique<Tokenizer>(Tokenizer::load(tokenizer_directory(texts)));
   std::optional<ChatTemplate> chat = load_chat_template(texts, *tokenizer, scoring.chat_template);
   for (const LoadedRewardModel& one : loaded) warn_about_pad(one, *tokenizer, log);
+  std::string label = reward_label(loaded.front().config);
   Scorer scorer = config ? make_ensemble(*config, std::move(loaded), log) : Scorer(std::move(loaded.front().reward_model));
-  return {std::move(scorer), std::move(tokenizer), std::move(chat), scoring.max_length};
+  std::int64_t max_length = scoring.max_length;
+  for (const EnsembleMember& member : scorer.members()) max_length = member.reward_model.model.spec.length_limit(max_length);
+  return {std::move(scorer), std::move(tokenizer), std::move(chat), max_length, std::move(label)};
 }
 
 }  // namespace metarm

@@ -16,7 +16,8 @@ struct OpenRewardModel {
   Scorer scorer;
   std::unique_ptr<Tokenizer> tokenizer;
   std::optional<ChatTemplate> chat;
-  std::int64_t max_length;
+  std::int64_t max_length;  // of a sequence: the one asked for, or what the model has positions for; 0: no limit
+  std::string label;        // of the reward; of an ensemble its first member's
 
   Encoder encoder() const { return Encoder(*tokenizer, chat ? &*chat : nullptr, max_length); }
 };

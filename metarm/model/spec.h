@@ -2,6 +2,7 @@
 // from a Hugging Face config.json and says how its tensors are named (families.h).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -59,6 +60,11 @@ struct ModelSpec {
   bool tied_embeddings = false;      // the LM head is the token embedding
 
   std::int64_t qkv_width() const { return (heads + 2 * kv_heads) * head_width; }
+  // Tokens that a sequence may have, of which somebody allows `max_length`; 0: no limit. Learned positions end.
+  std::int64_t length_limit(std::int64_t max_length) const {
+    if (positions != PositionKind::learned) return max_length;
+    return max_length > 0 ? std::min(max_length, max_positions) : max_positions;
+  }
   std::int64_t layer_window(std::int64_t layer) const { return window.empty() ? 0 : window[static_cast<std::size_t>(layer)]; }
 };
 

@@ -82,6 +82,12 @@ void check(const AlignProcessOptions& options) {
   const std::vector<std::string> arguments = {"--config", options.config, "--model", "-",        "--pairs",
                                               "-",        "--responses",  "-",       "--output", "-"};
   parse_options("serve: --align", align, arguments);
+  const auto lacks = [&](const char* field, const char* key) {
+    fail_input("{}: {}: expected none, since requests carry no {}; --align-half-life weighs groups by their age", options.config, key,
+               field);
+  };
+  if (align.recency_half_life > 0) lacks("round", "recency_half_life");
+  if (align.balance_by != BalanceBy::none && align.balance_by != BalanceBy::clusters) lacks("round, policy or subset", "balance_by");
 }
 
 void run_align_process(const AlignProcessTask& task, const AlignProcessOptions& options, const std::function<bool()>& cancelled) {

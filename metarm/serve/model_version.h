@@ -19,6 +19,7 @@ class ModelVersion : public BatchScorer {
                const AffineMap& map = {});
 
   const std::string& id() const { return id_; }
+  const std::string& label() const { return opened_.label; }
   std::int64_t max_length() const { return opened_.max_length; }
   std::int64_t loaded_at_s() const { return loaded_at_s_; }
   const ChatTemplate* chat() const { return opened_.chat ? &*opened_.chat : nullptr; }

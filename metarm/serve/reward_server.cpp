@@ -12,7 +12,7 @@ namespace metarm {
 
 namespace {
 
-constexpr std::int64_t kPartRows = 64;  // of one's own texts, so that a client's wait no longer than for one batch
+constexpr std::int64_t kParts = 8;  // of a batch: the share of one's own texts that a client may have to wait for
 constexpr auto kPause = std::chrono::milliseconds(100);
 
 }  // namespace
@@ -64,28 +64,38 @@ std::shared_ptr<const ModelVersion> RewardServer::version(const std::string& mod
 std::vector<std::optional<float>> RewardServer::score_by(const std::shared_ptr<const ModelVersion>& version,
                                                          const std::vector<ScoreItem>& items, const std::function<bool()>& stop) {
   std::vector<std::optional<float>> rewards(items.size());
-  const auto part = static_cast<std::size_t>(std::clamp<std::int64_t>(limits_.rows / 2, 1, kPartRows));
-  for (std::size_t begin = 0; begin < items.size();) {
-    if (stop()) fail_io("expected rewards, but it was called off");
-    const std::size_t end = std::min(begin + part, items.size());
-    std::vector<TokenIds> sequences;
-    std::vector<std::size_t> places;
-    for (std::size_t i = begin; i < end; ++i)
-      if (std::optional<TokenIds> tokens = version->tokens(items[i])) {
-        sequences.push_back(std::move(*tokens));
-        places.push_back(i);
-      }
-    const ScoreResult result =
-        queue_.score(version, std::move(sequences), ScoreQueue::Clock::time_point::max(), stop, ScoreQueue::Asker::server);
-    if (result.outcome == ScoreOutcome::full && !stop()) {
-      std::this_thread::sleep_for(kPause);
-      continue;
-    }
-    if (result.outcome != ScoreOutcome::scored) fail_io("expected rewards, but it was called off");
-    for (std::size_t i = 0; i < places.size(); ++i) rewards[places[i]] = result.rewards[i];
-    begin = end;
+  std::vector<TokenIds> sequences;
+  std::vector<std::size_t> places;
+  std::int64_t tokens = 0;
+  const auto score_part = [&] {
+    const std::vector<float> scored = score_own(version, sequences, stop);
+    for (std::size_t i = 0; i < places.size(); ++i) rewards[places[i]] = scored[i];
+    sequences.clear();
+    places.clear();
+    tokens = 0;
+  };
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    std::optional<TokenIds> sequence = version->tokens(items[i]);
+    if (!sequence) continue;
+    const auto length = static_cast<std::int64_t>(sequence->size());
+    if (!places.empty() && tokens + length > limits_.tokens_per_batch / kParts) score_part();
+    tokens += length;
+    sequences.push_back(std::move(*sequence));
+    places.push_back(i);
   }
+  score_part();
   return rewards;
+}
+
+std::vector<float> RewardServer::score_own(const std::shared_ptr<const ModelVersion>& version, const std::vector<TokenIds>& sequences,
+                                           const std::function<bool()>& stop) {
+  while (!stop()) {
+    const ScoreResult result = queue_.score(version, sequences, ScoreQueue::Clock::time_point::max(), stop, ScoreQueue::Asker::server);
+    if (result.outcome == ScoreOutcome::scored) return result.rewards;
+    if (result.outcome != ScoreOutcome::full) break;
+    std::this_thread::sleep_for(kPause);
+  }
+  fail_io("expected rewards, but it was called off");
 }
 
 ScoreReply RewardServer::score(const ScoreQuery& query) {
@@ -102,6 +112,7 @@ ScoreReply RewardServer::score(const ScoreQuery& query) {
     reply.model = served->name;
   }
   reply.version = version->id();
+  reply.label = version->label();
   reply.max_length = version->max_length();
 
   std::vector<TokenIds> sequences;

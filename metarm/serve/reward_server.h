@@ -57,6 +57,8 @@ class RewardServer {
   const Served* find(const std::string& model) const;  // null: none of this name
   Served& require(const std::string& model);           // input error
   ScoreOutcome outcome_so_far(const ScoreQuery& query) const;
+  std::vector<float> score_own(const std::shared_ptr<const ModelVersion>& version, const std::vector<TokenIds>& sequences,
+                               const std::function<bool()>& stop);
   void attribute(const ScoreQuery& query, const ModelVersion& version, ScoreReply& reply);
 
   const OpenVersion open_;

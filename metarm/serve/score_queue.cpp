@@ -18,6 +18,7 @@ namespace {
 constexpr auto kAskWhetherAbandoned = std::chrono::milliseconds(50);
 constexpr auto kMoreForEachRow = std::chrono::microseconds(250);
 constexpr std::int64_t kBatchesLookedThrough = 4;  // so many batches' tokens are searched for common prefixes
+constexpr std::int64_t kPutOff = 3;                // so many of the clients' batches the server's own rows wait for, at most
 
 std::int64_t length(const TokenIds& tokens) { return static_cast<std::int64_t>(tokens.size()); }
 
@@ -38,6 +39,7 @@ struct ScoreQueue::Request {
   std::vector<TokenIds> sequences;
   std::vector<float> rewards, deviations;
   std::size_t left;  // without a reward
+  Asker asker;
   std::exception_ptr error;
   std::condition_variable ended;
   bool has_ended() const { return left == 0 || error; }
@@ -96,6 +98,7 @@ ScoreResult ScoreQueue::score(std::shared_ptr<const BatchScorer> scorer, std::ve
   request->sequences = std::move(sequences);
   request->rewards.resize(count);
   request->left = count;
+  request->asker = asker;
 
   std::unique_lock lock(mutex_);
   if (closed_) return {ScoreOutcome::closing, {}};
@@ -157,15 +160,31 @@ void ScoreQueue::compute_batches() {
   }
 }
 
-// The trees that hold the rows waiting longest, all for the model of the first of these.
+ScoreQueue::Asker ScoreQueue::whose_turn() {
+  const auto waits = [&](Asker asker) {
+    return std::ranges::any_of(waiting_, [&](const Row& row) { return row.request->asker == asker; });
+  };
+  if (!waits(Asker::server)) return Asker::client;
+  if (put_off_ < kPutOff && waits(Asker::client)) {
+    ++put_off_;
+    return Asker::client;
+  }
+  put_off_ = 0;
+  return Asker::server;
+}
+
+// The trees that hold the rows waiting longest of those whose turn it is, all for the model of the first of these.
 ScoreQueue::TakenBatch ScoreQueue::take_batch() {
   TakenBatch batch;
-  batch.scorer = waiting_.front().request->scorer;
+  const Asker asker = whose_turn();
   std::vector<std::size_t> places;
   std::vector<const TokenIds*> sequences;
   std::int64_t looked_through = 0;
   for (std::size_t i = 0; i < waiting_.size() && looked_through < kBatchesLookedThrough * limits_.tokens_per_batch; ++i) {
-    if (waiting_[i].request->scorer != batch.scorer) continue;
+    const Request& request = *waiting_[i].request;
+    if (request.asker != asker) continue;
+    if (!batch.scorer) batch.scorer = request.scorer;
+    if (request.scorer != batch.scorer) continue;
     places.push_back(i);
     sequences.push_back(&waiting_[i].tokens());
     looked_through += length(*sequences.back());
@@ -201,7 +220,7 @@ void ScoreQueue::deliver(TakenBatch& batch) {
   for (std::size_t g = 0; g < batch.groups.size(); ++g)
     for (std::size_t i = 0; i < batch.groups[g].size(); ++i) {
       Request& request = *batch.groups[g][i].request;
-      const bool finite = batch.error || std::isfinite(batch.scored.rewards[g][i]);
+      const bool finite = batch.error || request.asker == Asker::server || std::isfinite(batch.scored.rewards[g][i]);
       if (batch.error || !finite) {
         if (!request.error) drop(request);
         request.error = finite ? batch.error : not_finite(batch.scored.rewards[g][i]);

@@ -49,8 +49,9 @@ class ScoreQueue {
   ScoreQueue& operator=(const ScoreQueue&) = delete;
 
   // Rewards of sequences (none empty), all by `scorer`; waits for them. What was asked for and is not begun is dropped when the deadline
-  // passes or `abandoned`, asked every 50 ms or more, says so. Rethrows what `scorer` threw; internal error for a reward that is not a
-  // finite number. What the server itself asks for is not counted as refused or abandoned.
+  // passes or `abandoned`, asked every 50 ms or more, says so. Rethrows what `scorer` threw; internal error for a client's reward that is
+  // not a finite number. What the server itself asks for is computed where no client waits, else in one batch of several; it is not counted
+  // as refused or abandoned.
   enum class Asker { client, server };
   ScoreResult score(std::shared_ptr<const BatchScorer> scorer, std::vector<TokenIds> sequences, Clock::time_point deadline,
                     const std::function<bool()>& abandoned, Asker asker = Asker::client);
@@ -67,6 +68,7 @@ class ScoreQueue {
   struct TakenBatch;
 
   void compute_batches();
+  Asker whose_turn();
   TakenBatch take_batch();
   void deliver(TakenBatch& batch);
   void drop(const Request& request);
@@ -77,6 +79,7 @@ class ScoreQueue {
   std::condition_variable work_;
   std::deque<Row> waiting_;
   QueueState state_;
+  std::int64_t put_off_ = 0;      // batches since the server's own rows had one, while they waited
   double tokens_per_second_ = 0;  // of waiting tokens, lately; 0: not known yet
   bool closed_ = false;
   std::thread thread_;

@@ -19,6 +19,8 @@ using namespace std::chrono_literals;
 
 constexpr std::int64_t kFewestGroups = 10;
 constexpr std::int64_t kMostPatience = 64;
+constexpr std::int64_t kLateSteps = 2;  // a step that is lower by so many, and by one alignment's steps, is of another run
+constexpr double kSlack = 60;           // seconds, beside the two that have a limit of their own: opening models, waiting for the log
 constexpr const char* kWorkFolder = "alignment-";
 constexpr const char *kRequest = "request", *kAlarm = "alarm";
 
@@ -140,19 +142,22 @@ ScoreOutcome SelfAlignment::wait_for_step(std::int64_t step, const std::function
   std::unique_lock lock(mutex_);
   const std::int64_t period = step / options_.steps;
   // Where a trainer begins, or begins again, nothing is known yet. Requests of steps not long ago may come late.
-  if (!period_ || step < step_ - options_.steps) {
+  if (!period_ || step <= step_ - std::max(options_.steps, kLateSteps)) {
+    ++trainer_runs_;
     step_ = step;
     period_ = period;
     wanted_period_.reset();
   }
+  const std::uint64_t run = trainer_runs_;
   step_ = std::max(step_, step);
   if (period <= *period_) return ScoreOutcome::scored;
   wanted_period_ = std::max(wanted_period_.value_or(period), period);
   wake_.notify_one();
   while (*period_ < period) {
     if (ending_) return ScoreOutcome::closing;
-    if (waiting.seconds() > 2 * options_.process.timeout_s) return ScoreOutcome::late;
+    if (waiting.seconds() > 2 * options_.process.timeout_s + kSlack) return ScoreOutcome::late;
     if (abandoned && abandoned()) return ScoreOutcome::abandoned;
+    if (run != trainer_runs_) return ScoreOutcome::abandoned;
     decided_.wait_for(lock, 50ms);
   }
   return ScoreOutcome::scored;
@@ -184,6 +189,7 @@ void SelfAlignment::work() {
     state_ = State::running;
     since_s_ = seconds_since_1970();
     begun_at_rollbacks_ = rollbacks_;
+    begun_at_run_ = trainer_runs_;
     const std::optional<std::int64_t> period = wanted_period_;
     lock.unlock();
     const bool decided = align_and_tell(attempt);
@@ -192,14 +198,16 @@ void SelfAlignment::work() {
     state_ = State::idle;
     reason_.clear();
     since_s_ = seconds_since_1970();
-    if (period && wanted_period_) period_ = period;  // unless the trainer has begun again
+    if (period && begun_at_run_ == trainer_runs_) period_ = period;
     decided_.notify_all();
   }
 }
 
+bool SelfAlignment::called_off() const { return ending_ || rollbacks_ != begun_at_rollbacks_ || trainer_runs_ != begun_at_run_; }
+
 bool SelfAlignment::cancelled() const {
   const std::lock_guard lock(mutex_);
-  return ending_ || rollbacks_ != begun_at_rollbacks_;
+  return called_off();
 }
 
 // With mutex_ held.
@@ -214,11 +222,13 @@ bool SelfAlignment::align_and_tell(std::int64_t attempt) {
     decided = true;
   } catch (const std::exception& error) {
     const std::lock_guard lock(mutex_);
-    const bool called_off = ending_ || rollbacks_ != begun_at_rollbacks_;
-    if (!called_off) lose_patience();
+    const bool for_nobody = called_off();
+    if (!for_nobody) lose_patience();
     const auto* process = dynamic_cast<const AlignProcessError*>(&error);
-    events_.add_failure(current_.number, called_off ? "the alignment was ended by a rollback, or by the end of the server" : error.what(),
-                        process != nullptr && !called_off ? std::optional(process->exit_code()) : std::nullopt);
+    events_.add_failure(
+        current_.number,
+        for_nobody ? "the alignment was ended by a rollback, by a trainer that began again, or by the end of the server" : error.what(),
+        process != nullptr && !for_nobody ? std::optional(process->exit_code()) : std::nullopt);
   }
   std::error_code ignored;
   fs::remove_all(fmt::format("{}/{}{}", state_folder_, kWorkFolder, attempt), ignored);
@@ -247,7 +257,6 @@ void SelfAlignment::align(std::int64_t attempt) {
     const std::lock_guard lock(mutex_);
     return current_;
   }();
-  if (parent.number != 1) score_by_first();
   const std::vector<ResponseGroup> drawn = draw(attempt, options_.groups);
   AlignProcessTask task;
   task.model = parent.checkpoint;
@@ -267,13 +276,13 @@ void SelfAlignment::align(std::int64_t attempt) {
 }
 
 // Once: it does not change.
-void SelfAlignment::score_by_first() {
+void SelfAlignment::score_by_first(const std::function<bool()>& stop) {
   if (!first_rewards_.empty()) return;
   const std::string checkpoint = [&] {
     const std::lock_guard lock(versions_mutex_);
     return versions_.version(1).checkpoint;
   }();
-  first_rewards_ = server_.score_by(server_.open(checkpoint), items_of(eval_pairs_, {}), [this] { return cancelled(); });
+  first_rewards_ = server_.score_by(server_.open(checkpoint), items_of(eval_pairs_, {}), stop);
 }
 
 GuardMeasures SelfAlignment::measure(const std::vector<ResponseGroup>& held_out, const RmVersion& parent,
@@ -282,6 +291,7 @@ GuardMeasures SelfAlignment::measure(const std::vector<ResponseGroup>& held_out,
   const auto late = [&] { return stopwatch.seconds() > options_.process.timeout_s; };
   const auto stop = [&] { return cancelled() || late(); };
   try {
+    if (parent.number != 1) score_by_first(stop);
     const std::vector<std::optional<float>> none;
     GuardMeasures measures = measure_held_out(server_, server_.version(model_), candidate, parent.number == 1 ? none : first_rewards_,
                                               eval_pairs_, held_out, stop);

@@ -72,12 +72,13 @@ class SelfAlignment {
   std::vector<ResponseGroup> draw(std::int64_t attempt, std::int64_t groups);
   GuardMeasures measure(const std::vector<ResponseGroup>& held_out, const RmVersion& parent,
                         const std::shared_ptr<ModelVersion>& candidate);
-  void score_by_first();
+  void score_by_first(const std::function<bool()>& stop);
   void lose_patience();
   void decide(const std::string& folder, const std::vector<ResponseGroup>& held_out, const RmVersion& parent,
               const std::shared_ptr<ModelVersion>& candidate);
   void serve(const RmVersion& version, const std::shared_ptr<ModelVersion>& opened);
   void note_versions();
+  bool called_off() const;  // with mutex_ held: whether what is running is for nobody
   bool cancelled() const;
 
   const SelfAlignmentOptions options_;
@@ -100,6 +101,7 @@ class SelfAlignment {
   double since_s_ = 0;
   bool requested_ = false, ending_ = false;
   std::uint64_t rollbacks_ = 0, begun_at_rollbacks_ = 0;
+  std::uint64_t trainer_runs_ = 0, begun_at_run_ = 0;
   std::int64_t attempts_ = 0, groups_at_attempt_ = 0, patience_ = 1;  // patience: times `groups` from one alarm's alignment to the next
   std::int64_t step_ = 0;                                             // the highest of the trainer's run
   std::optional<std::int64_t> wanted_period_, period_;                // of options_.steps steps: called for, and decided

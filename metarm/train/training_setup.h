@@ -68,7 +68,9 @@ class TrainingSetup {
   std::span<const at::Tensor> head_leaves() const { return std::span(trainable->leaves()).subspan(model_tensors_); }
   std::vector<at::Tensor> head_masters() const;
   Share share() const { return Share(ranks, trainable->master().flat().numel()); }
-  Encoder encoder(std::int64_t max_length) const { return Encoder(*tokenizer, chat ? &*chat : nullptr, max_length); }
+  Encoder encoder(std::int64_t max_length) const {
+    return Encoder(*tokenizer, chat ? &*chat : nullptr, config().spec.length_limit(max_length));
+  }
 
   // Whether a saved model is less than what is trained, so that a checkpoint keeps that beside it.
   bool keeps_trainable() const { return lora || head_training; }

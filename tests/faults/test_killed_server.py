@@ -3,8 +3,8 @@
 import json
 import random
 import sqlite3
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 
 import pytest
@@ -40,13 +40,21 @@ def logged(state):
 
 
 class Load:
-    """Clients that ask until the server is gone; every answer must be whole."""
+    """Clients that ask until the end of the `with`: every answer comes, unless the server has been killed, and is whole."""
 
     def __init__(self, server, clients=3):
-        self.server, self.number, self.ending = server, 0, False
-        self.threads = [threading.Thread(target=self.ask, args=(index,)) for index in range(clients)]
-        for thread in self.threads:
-            thread.start()
+        self.server, self.number, self.ending, self.killed = server, 0, False, False
+        self.pool = ThreadPoolExecutor(clients)
+        self.clients = [self.pool.submit(self.ask, index) for index in range(clients)]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.ending = True
+        self.pool.shutdown()
+        for client in self.clients:
+            client.result()
 
     def ask(self, index):
         while not self.ending:
@@ -54,14 +62,15 @@ class Load:
             rows = [{"prompt": f"the inn {index} {self.number}", "responses": [" nine", " then there"]}]
             try:
                 answer = self.server.post("/v1/rewards", {"rows": rows}, KEY)
-            except (OSError, ValueError, HTTPException):
+            except (OSError, HTTPException):  # none, or one that is seen to be cut off
+                if not self.killed:
+                    raise
                 return
             assert answer.status == 200 and len(answer.json["rows"][0]["rewards"]) == 2
 
-    def end(self):
-        self.ending = True
-        for thread in self.threads:
-            thread.join()
+    def kill(self):
+        self.killed = True
+        self.server.kill()
 
 
 def align(server):
@@ -78,10 +87,8 @@ def alignment_seconds(setting, state):
     """Of one that is not killed, under the same load."""
     with serve(setting, state) as server:
         server.post("/v1/rewards", {"rows": [{"prompt": f"{i} inn", "responses": [" nine", " ten"]} for i in range(20)]}, KEY)
-        load = Load(server)
-        takes = align(server)
-        load.end()
-        return takes
+        with Load(server):
+            return align(server)
 
 
 def test_kills_under_load_lose_nothing_that_was_acknowledged(setting, tmp_path):
@@ -95,17 +102,16 @@ def test_kills_under_load_lose_nothing_that_was_acknowledged(setting, tmp_path):
         rewards = [row["rewards"] for row in server.post("/v1/rewards", {"rows": ROWS}, KEY).json["rows"]]
         served.setdefault(current, rewards)
         assert rewards == [pytest.approx(known, abs=1e-6) for known in served[current]], "a version gives what it gave"
-        load = Load(server)
-        if kill % 9 == 0:  # killed as soon as the version is there
-            align(server)
-        elif kill % 3 == 0:  # killed before, in or after an alignment
-            server.post("/v1/align", {}, KEY)
-            time.sleep(rng.uniform(0, 1.5 * takes))
-        else:
-            time.sleep(rng.uniform(0, 0.2))
-        acknowledged = kept + server.send("/v1/status", key=KEY).json["log"]["acknowledged"]
-        server.kill()
-        load.end()
+        with Load(server) as load:
+            if kill % 9 == 0:  # killed as soon as the version is there
+                align(server)
+            elif kill % 3 == 0:  # killed before, in or after an alignment
+                server.post("/v1/align", {}, KEY)
+                time.sleep(rng.uniform(0, 1.5 * takes))
+            else:
+                time.sleep(rng.uniform(0, 0.2))
+            acknowledged = kept + server.send("/v1/status", key=KEY).json["log"]["acknowledged"]
+            load.kill()
     with serve(setting, tmp_path / "state") as server:
         assert logged(tmp_path / "state") >= acknowledged > 100
         versions = server.send("/v1/versions", key=KEY).json["versions"]

@@ -47,13 +47,31 @@ TEST_F(ApiKeysTest, FaultsNameTheLineAndNeverTheKey) {
   EXPECT_NE(fault("# nothing\n").find("got none"), std::string::npos);
 }
 
-TEST(BearerKey, IsWhatFollowsTheScheme) {
-  EXPECT_EQ(bearer_key("Bearer abc"), "abc");
-  EXPECT_EQ(bearer_key("Bearer  abc "), "abc");
-  EXPECT_EQ(bearer_key("bearer abc"), "abc") << "names of schemes have no case";
-  EXPECT_EQ(bearer_key("Basic abc"), "");
-  EXPECT_EQ(bearer_key("Bearer"), "");
-  EXPECT_EQ(bearer_key(""), "");
+TEST(GivenKey, IsWhatFollowsBearer) {
+  EXPECT_EQ(given_key("Bearer abc"), "abc");
+  EXPECT_EQ(given_key("Bearer  abc "), "abc");
+  EXPECT_EQ(given_key("bearer abc"), "abc") << "names of schemes have no case";
+  EXPECT_EQ(given_key("Digest abc"), "");
+  EXPECT_EQ(given_key("Bearer"), "");
+  EXPECT_EQ(given_key(""), "");
+}
+
+TEST(GivenKey, IsThePasswordOfBasic) {
+  EXPECT_EQ(given_key("Basic bWV0YXJtOmFiYw=="), "abc");
+  EXPECT_EQ(given_key("basic  bWV0YXJtOmFi "), "ab");
+  EXPECT_EQ(given_key("Basic OmFiYw=="), "abc") << "of a user without a name";
+  EXPECT_EQ(given_key("Basic bWV0YXJtOmE6Yg=="), "a:b") << "a key may have a colon";
+  EXPECT_EQ(given_key("Basic bWV0YXJtOmFiYz8+fg=="), "abc?>~");
+  EXPECT_EQ(given_key("Bearer bWV0YXJtOmFiYw=="), "bWV0YXJtOmFiYw==") << "is no Basic";
+}
+
+TEST(GivenKey, IsNoneWhereBasicIsMalformed) {
+  ASSERT_EQ(given_key("Basic bWV0YXJtOmFiYw=="), "abc");
+  for (const char* malformed :
+       {"Basic", "Basic ", "Basic bWV0YXJt", "Basic bWV0YXJtOmFiYw=", "Basic bWV0YXJtOmFiYw",
+        "Basic bWV0YXJtOmFiYw======", "Basic bWV0YXJtOmFiYx==", "Basic bWV0 XJtOmFiYw==", "Basic bWV0----YXJtOmFiYw==",
+        "Basic bW==YXJtOmFiYw==", "Basic ====", "Basic metarm:abc", "BasicmbWV0YXJtOmFiYw=="})
+    EXPECT_EQ(given_key(malformed), "") << malformed;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,7 @@ class FakeService : public RewardService {
   std::vector<ScoreItem> asked;
   std::int64_t rolled_back = 0;
   std::optional<std::int64_t> step;
+  std::string label = "LABEL_0";
 
   ScoreReply score(const ScoreQuery& query) override {
     before_scoring();
@@ -26,6 +28,7 @@ class FakeService : public RewardService {
     if (broken) fail_internal("the model at /secret/path is broken");
     ScoreReply reply{outcome, "rm", "v1", {}, {}, 100, 2.5, {}};
     reply.truncated = 1;
+    reply.label = label;
     step = query.step;
     if (!query.model.empty() && query.model != "rm") reply.outcome = ScoreOutcome::unknown_model;
     for (const ScoreItem& item : query.items) {

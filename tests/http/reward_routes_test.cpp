@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <future>
 
 #include "metarm/base/file.h"
@@ -112,6 +113,45 @@ TEST_F(RewardRoutesTest, OneTextOfABatchOrAPair) {
   EXPECT_EQ(refused(422, "/predict", R"({"inputs": ["a", "b", "c"]})")["error_type"], "Validation");
 }
 
+TEST_F(RewardRoutesTest, EmptyListsAreRefusedAsTeiDoesIt) {
+  EXPECT_EQ(refused(400, "/predict", R"({"inputs": []})"),
+            parse_json(R"({"error": "inputs: expected some texts, got none", "error_type": "Empty"})", "expected"));
+  EXPECT_EQ(refused(400, "/rerank", R"({"query": "q", "texts": []})"),
+            parse_json(R"({"error": "texts: expected some texts, got none", "error_type": "Empty"})", "expected"));
+  EXPECT_EQ(refused(422, "/predict", R"({"inputs": [[]]})")["error_type"], "Validation");
+  EXPECT_EQ(refused(400, "/predict", "{")["error_type"], "Validation");
+  EXPECT_TRUE(service_.asked.empty());
+  EXPECT_EQ(posted("/rerank", R"({"query": "q", "documents": []})")["results"], Json::array()) << "vLLM's is no error";
+}
+
+TEST_F(RewardRoutesTest, ActivationByItsNewestName) {
+  const auto probability = [&](const std::string& fields) {
+    return posted("/classify", R"({"input": "aa")" + fields + "}")["data"][0]["probs"][0].get<double>();
+  };
+  const double activated = probability("");
+  EXPECT_NEAR(activated, 1 / (1 + std::exp(-2.0)), 1e-6);
+  for (const char* name : {"use_activation", "activation", "softmax"}) {
+    EXPECT_EQ(probability(fmt::format(R"(, "{}": false)", name)), 2) << name;
+    EXPECT_EQ(probability(fmt::format(R"(, "{}": true)", name)), activated) << name;
+    EXPECT_EQ(probability(fmt::format(R"(, "{}": null)", name)), activated) << name;
+  }
+  EXPECT_EQ(probability(R"(, "activation": false, "softmax": true)"), 2);
+  EXPECT_EQ(probability(R"(, "use_activation": true, "activation": false, "softmax": false)"), activated);
+  EXPECT_EQ(posted("/pooling", R"({"input": "aa", "softmax": false})")["data"][0]["data"][0], 2.0);
+  EXPECT_EQ(posted("/score", R"({"text_1": "p", "text_2": "aa", "softmax": false})")["data"][0]["score"], 2.0);
+  EXPECT_EQ(posted("/score", R"({"queries": "p", "documents": "aa", "softmax": false})")["data"][0]["score"], 2.0);
+  EXPECT_EQ(posted("/rerank", R"({"query": "p", "documents": ["aa"], "softmax": false})")["results"][0]["relevance_score"], 2.0);
+  for (const char* body : {R"({"input": "a", "softmax": 1})", R"({"messages": [{"role": "user", "content": "a"}], "softmax": 1})"})
+    EXPECT_EQ(refused(400, "/classify", body)["error"]["param"], "softmax");
+}
+
+TEST_F(RewardRoutesTest, LabelsAreTheCheckpoints) {
+  service_.label = "helpful";
+  EXPECT_EQ(posted("/predict", R"({"inputs": "aa"})")[0]["label"], "helpful");
+  EXPECT_EQ(posted("/predict", R"({"inputs": [["aa"], ["b"]]})")[1][0]["label"], "helpful");
+  EXPECT_EQ(posted("/v1/classify", R"({"input": ["aa", "b"]})")["data"][1]["label"], "helpful");
+}
+
 TEST_F(RewardRoutesTest, TheFieldThatIsWrongIsNamed) {
   const auto message = [&](int status, const char* path, const char* body) {
     return refused(status, path, body)["error"]["message"].get<std::string>();
@@ -198,6 +238,28 @@ TEST_F(RewardRoutesTest, KeysAndRoles) {
   EXPECT_EQ(post("/v1/rollback", R"({"version": 7})", admin).status, 422);
   EXPECT_EQ(post("/v1/align", "{}", admin).status, 202);
   EXPECT_EQ(post("/v1/align", "{}", admin).status, 409) << "one is running";
+}
+
+TEST_F(RewardRoutesTest, AKeyMayComeAsThePasswordOfBasic) {
+  use_keys();
+  const auto asked_with = [&](const std::string& authorization, const std::string& path) {
+    HttpRequest request;
+    request.method = "POST";
+    request.path = path;
+    request.authorization = authorization;
+    return routes().answer_head(request).value_or(HttpResponse());
+  };
+  const std::string score = "Basic bWV0YXJtOjAxMjM0NTY3ODlhYmNkZWY=", admin = "Basic eDpmZWRjYmE5ODc2NTQzMjEw";
+  EXPECT_EQ(asked_with(score, "/get_reward").status, 200);
+  EXPECT_EQ(asked_with(admin, "/get_reward").status, 200) << "the user may have any name";
+  EXPECT_EQ(asked_with(score, "/v1/align").status, 403);
+  EXPECT_EQ(asked_with(admin, "/v1/align").status, 200);
+  for (const char* wrong : {"Basic bWV0YXJtOjAxMjM0NTY3ODlhYmNkZWU=", "Basic bWV0YXJtOjAxMjM0NTY3ODlhYmNkZWY", "Basic 0123456789abcdef",
+                            "Basic metarm:0123456789abcdef", "Basic"}) {
+    const HttpResponse refusal = asked_with(wrong, "/get_reward");
+    EXPECT_EQ(refusal.status, 401) << wrong;
+    EXPECT_EQ(header(refusal, "WWW-Authenticate"), "Bearer") << "or browsers would ask for a password, and keep it";
+  }
 }
 
 TEST_F(RewardRoutesTest, WhatNamesFilesIsForAdministrators) {

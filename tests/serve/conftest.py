@@ -1,6 +1,7 @@
 """A browser, and the page of `metarm serve` with made-up answers behind it."""
 
 import pytest
+from aligning_server import make_setting
 from browser import browser_of_a_session
 from dashboard_page import ADMIN_KEY, SCORE_KEY
 from dashboard_server import DashboardServer
@@ -39,3 +40,8 @@ def fake(page):
 def keyed(page):
     with DashboardServer(*page, keys={SCORE_KEY: "score", ADMIN_KEY: "admin"}) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def setting(tmp_path_factory):
+    return make_setting(tmp_path_factory.mktemp("setting"))

@@ -210,6 +210,28 @@ TEST(ScoreQueue, WhatTheServerItselfAsksForIsNotAClients) {
   computing.get();
 }
 
+TEST(ScoreQueue, WhatTheServerItselfAsksForWaitsForClientsButNotForever) {
+  const auto scorer = std::make_shared<SumScorer>(0.f, true);
+  ScoreQueue queue({100, 1});  // a batch is one row
+  auto computing = ask(queue, scorer, {{1}});
+  scorer->wait_until_begun();
+  auto own = std::async(std::launch::async, [&] {
+    return queue.score(scorer, {{10}, {11}, {kNotANumber}}, kNever, {}, ScoreQueue::Asker::server);
+  });
+  wait_for_rows(queue, 3);
+  auto clients = ask(queue, scorer, {{20}, {21}, {22}, {23}});
+  wait_for_rows(queue, 7);
+  for (int i = 0; i < 8; ++i) scorer->release();
+  computing.get();
+  clients.get();
+  const std::vector<float> rewards = own.get().rewards;
+  EXPECT_EQ(rewards[1], 11);
+  EXPECT_TRUE(std::isnan(rewards[2])) << "the guard looks at it";
+  std::vector<TokenId> order;
+  for (const auto& batch : scorer->batches()) order.push_back(batch.at(0).at(0).at(0));
+  EXPECT_EQ(order, (std::vector<TokenId>{1, 20, 21, 22, 10, 23, 11, kNotANumber}));
+}
+
 TEST(ScoreQueue, VersionsAreNotMixedInABatch) {
   const auto old_version = std::make_shared<SumScorer>(0.f, true), new_version = std::make_shared<SumScorer>(1000.f);
   ScoreQueue queue({100, 100});

@@ -39,6 +39,19 @@ def test_figures_are_those_of_metrics_and_follow_them(browser, model, tmp_path):
         assert version in text(browser, "#serving") and version in text(browser, ".models")
 
 
+def test_the_shift_is_that_of_metrics(browser, model, tmp_path):
+    with RewardServer("--model", model, "--state", tmp_path / "state", "--reference-groups", 10) as server:
+        server.posted("/v1/rewards", {"rows": [{"prompt": f"the inn {i}", "responses": [" nine", f" ten {i}"]} for i in range(30)]})
+        open_page(browser, server)
+        wait_for(browser, "document.querySelectorAll('[data-stream]').length === 2")
+        metrics = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in server.send("/metrics").text.splitlines() if not line.startswith("#"))}
+        for stream in ("differences", "rewards"):
+            evidence, mean = (metrics[f'metarm_shift_{name}{{stream="{stream}"}}'] for name in ("evidence", "mean"))
+            assert evidence != 0 and mean != 0
+            shown = browser.evaluate(f"[...document.querySelectorAll('[data-stream={stream}] data')].slice(0, 3).map((cell) => Number(cell.value))")
+            assert shown == pytest.approx([evidence, metrics["metarm_shift_threshold"], mean])
+
+
 def test_scored_responses_appear_with_their_rewards(browser, model, tmp_path):
     with RewardServer("--model", model, "--state", tmp_path / "state") as server:
         open_page(browser, server)

@@ -3,8 +3,8 @@
 import http.client
 import json
 import socket
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from reward_server import RewardServer
@@ -30,11 +30,10 @@ def test_a_quiet_connection_outlives_the_arrival_of_others(tmp_path):
                     other.close()
                 time.sleep(0.01)
 
-        comers = [threading.Thread(target=come_and_go) for _ in range(2)]
+        with ThreadPoolExecutor(2) as pool:
+            comers = [pool.submit(come_and_go) for _ in range(2)]
         for comer in comers:
-            comer.start()
-        for comer in comers:
-            comer.join()
+            comer.result()
         lost = 0
         for connection in quiet:
             connection.auto_open = False  # a closed one is not opened again unseen

@@ -1,96 +1,18 @@
 """A server that aligns its own reward model: alarm, alignment, guard, swap, rollback, and what may go wrong with each."""
 
-import hashlib
 import json
 import random
 import sqlite3
 import statistics
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from aligning_server import KEY, PATIENCE_S, AligningServer, make_pairs, words
 from families import save_checkpoint
 from programs import write_rows
-from reward_server import RewardServer
 from scoring import score
-
-WORDS = "the inn at a river there then nine other three when in heather tin anther".split()
-KEY = "admin-0123456789abcdef"
-PATIENCE_S = 90
-
-
-def words(rng, low, high):
-    return " ".join(rng.choice(WORDS) for _ in range(rng.randrange(low, high)))
-
-
-def make_pairs(seed, count):
-    rng = random.Random(seed)
-    return [{"prompt": words(rng, 2, 6), "chosen": " " + words(rng, 2, 8), "rejected": " " + words(rng, 2, 8) + " nine"} for _ in range(count)]
-
-
-@pytest.fixture(scope="module")
-def setting(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("setting")
-    save_checkpoint(folder / "rm", "llama", "reward", 0)
-    write_rows(folder / "pairs.jsonl", make_pairs(1, 40))
-    write_rows(folder / "held_out.jsonl", make_pairs(2, 60))
-    (folder / "align.toml").write_text("max_steps = 2\nbatch_size = 4\nmeta_batch_size = 4\nlr = 1e-4\n")
-    (folder / "keys").write_text(f"admin {KEY}\n")
-    return folder
-
-
-class AligningServer(RewardServer):
-    """Aligns with every option that a test does not give set for speed."""
-
-    def __init__(self, setting, state, **options):
-        chosen = {"model": setting / "rm", "state": state, "api_keys": setting / "keys", "pairs": setting / "pairs.jsonl", "eval_pairs": setting / "held_out.jsonl",
-                  "align": setting / "align.toml", "reference_groups": 20, "align_groups": 20, "accuracy_margin": 0.5} | options
-        super().__init__(*(word for name, value in chosen.items() if value is not None for word in (f"--{name.replace('_', '-')}", *([value] if value is not True else []))))
-        self.number = 0
-
-    def ask(self, responses, step=None):
-        """Rewards of responses to a prompt that was not asked before."""
-        self.number += 1
-        row = {"prompt": f"the inn {self.number} at", "responses": responses}
-        answer = self.post("/v1/rewards", {"rows": [row]}, KEY, **({} if step is None else {"X_Metarm_Step": step}))
-        assert answer.status == 200, answer
-        return answer.json["rows"][0]["rewards"]
-
-    def ask_usual(self, count, seed=0, **more):
-        rng = random.Random(f"usual {seed}")
-        return [self.ask([" " + words(rng, 1, 12), " " + words(rng, 1, 12) + " tin"], **more) for _ in range(count)]
-
-    def ask_drifted(self, rng):
-        """Of a policy whose responses to a prompt have become nearly the same."""
-        same = " " + words(rng, 4, 8)
-        return self.ask([same + " heather heather", same + " heather heather heather"])
-
-    def read(self, path):
-        return self.send(path, key=KEY).json
-
-    def events(self):
-        return [event["event"] for event in self.read("/v1/status")["events"]]
-
-    def wait_for(self, *names, doing=lambda: time.sleep(0.05), seen=0):
-        """The first event of one of these names, after the first `seen` events."""
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            doing()
-            for event in self.read("/v1/status")["events"][seen:]:
-                if event["event"] in names:
-                    return event
-        raise AssertionError(f"none of {names} in {self.read('/v1/status')['events']}\n{self.read_log()}")
-
-    def align(self):
-        seen = len(self.events())
-        assert self.post("/v1/align", {}, KEY).status == 202
-        event = self.wait_for("admitted", "rejected", "failed", seen=seen)
-        while self.read("/v1/status")["alignment"]["state"] != "idle":
-            time.sleep(0.01)
-        return event
-
-    def rewards_of(self, rows):
-        return [reward for row in rows for reward in self.post("/v1/rewards", {"rows": [{"prompt": row["prompt"], "responses": [row["chosen"], row["rejected"]]}]}, KEY).json["rows"][0]["rewards"]]
 
 
 def test_the_loop_closes(setting, tmp_path):
@@ -136,21 +58,25 @@ def test_nothing_that_was_asked_is_lost_by_a_swap(setting, tmp_path):
     rows = [{"prompt": pair["prompt"], "responses": [pair["chosen"], pair["rejected"]]} for pair in make_pairs(3, 8)]
     with AligningServer(setting, tmp_path / "state", reference_groups=1000) as server:
         server.ask_usual(25)
-        answers, ending = [], threading.Event()
+        scored, ending = (lambda: server.read("/v1/status")["models"][0]["rows"]), threading.Event()
+        before = scored()
 
         def ask():
+            answers = []
             while not ending.is_set():
                 answers.append(server.post("/v1/rewards", {"rows": rows}, KEY))
+            return answers
 
-        clients = [threading.Thread(target=ask) for _ in range(4)]
-        for client in clients:
-            client.start()
-        assert server.align()["event"] == "admitted"
-        for version in (1, 2, 1, 2):
-            assert server.post("/v1/rollback", {"version": version}, KEY).status == 200
-        ending.set()
-        for client in clients:
-            client.join()
+        with ThreadPoolExecutor(4) as pool:
+            clients = [pool.submit(ask) for _ in range(4)]
+            try:
+                assert server.align()["event"] == "admitted"
+                for version in (1, 2, 1, 2):
+                    assert server.post("/v1/rollback", {"version": version}, KEY).status == 200
+            finally:
+                ending.set()
+        answers = [answer for client in clients for answer in client.result()]
+        assert len(answers) * 2 * len(rows) == scored() - before
     assert all(answer.status == 200 for answer in answers)
     by_version = {}
     for answer in answers:  # all rewards of one answer come from one version
@@ -253,17 +179,14 @@ def test_a_killed_server_goes_on_with_whole_versions(setting, tmp_path):
 
 def test_two_alignments_in_a_row(setting, tmp_path):
     """The second is compared with version 1, too, and what the first was trained on is not held out for it."""
-    launcher = tmp_path / "launcher"
-    launcher.write_text(f'#!/bin/bash\nfor word in "$@"; do case $word in */groups.jsonl) cp "$word" {tmp_path}/groups-$(date +%s%N);; esac; done\nexec "$@"\n')
-    launcher.chmod(0o755)
-    with AligningServer(setting, tmp_path / "state", align_launcher=launcher, reference_groups=1000, align_groups=60) as server:
+    with AligningServer(setting, tmp_path / "state", align_launcher=copy_groups(tmp_path), reference_groups=1000, align_groups=60) as server:
         server.ask_usual(40)
         assert server.align()["event"] == "admitted"
         assert server.align()["event"] in ("admitted", "rejected")
         versions = server.read("/v1/versions")["versions"]
     assert versions[2]["parent"] == 2 and versions[2]["measures"]["accuracy_since_first"]["pairs"] == 60 and any("since version 1" in reason for reason in versions[2]["reasons"])
     assert "accuracy_since_first" not in versions[1]["measures"]
-    first, second = ({json.loads(line)["prompt"] for line in path.read_text().splitlines()} for path in sorted(tmp_path.glob("groups-*")))
+    first, second = ({row["prompt"] for row in rows} for rows in drawn_groups(tmp_path))
     assert first == second and 20 < len(first) < 40, "both drew all groups, and left out the same"
 
 
@@ -295,52 +218,33 @@ def test_a_score_key_sees_no_files_and_no_other_programs_words(setting, tmp_path
     assert "confidential" in (tmp_path / "state/events.jsonl").read_text()
 
 
-def test_a_request_that_waits_for_its_step_has_time(setting, tmp_path):
-    """--request-timeout begins when the alignment is decided."""
-    launcher = tmp_path / "launcher"
-    launcher.write_text('#!/bin/bash\nsleep 2\nexec "$@"\n')
+def copy_groups(folder):
+    """A launcher that leaves the groups of each alignment in the folder."""
+    launcher = folder / "launcher"
+    launcher.write_text(f'#!/bin/bash\nfor word in "$@"; do case $word in */groups.jsonl) cp "$word" {folder}/groups-$(date +%s%N);; esac; done\nexec "$@"\n')
     launcher.chmod(0o755)
-    with AligningServer(setting, tmp_path / "state", align_steps=10, request_timeout=1.5, align_launcher=launcher) as server:
-        server.ask_usual(20, step=1)
-        server.ask([" nine", " ten"], step=10)
-        assert len(server.read("/v1/versions")["versions"]) == 2
+    return launcher
 
 
-def test_a_trainer_that_begins_anew_is_noticed(setting, tmp_path):
-    """Steps that fall by more than --align-steps are another run's: they align at their own multiples."""
-    with AligningServer(setting, tmp_path / "state", align_steps=10) as server:
-        server.ask_usual(20, step=1)
-        server.ask([" nine", " ten"], step=15)
-        assert len(server.read("/v1/versions")["versions"]) == 2
-        server.ask_usual(20, seed=1, step=0)
-        server.ask([" nine", " ten"], step=10)
-        assert len(server.read("/v1/versions")["versions"]) == 3, server.events()
+def drawn_groups(folder):
+    return [[json.loads(line) for line in path.read_text().splitlines()] for path in sorted(folder.glob("groups-*"))]
 
 
-def test_the_log_survives_a_change_between_steps_and_seconds(setting, tmp_path):
-    for run, options in enumerate(({"align_steps": 1000}, {"align_steps": None}, {"align_steps": 1000})):
-        with AligningServer(setting, tmp_path / "state", reference_groups=1000, **options) as server:
-            assert server.read("/v1/status")["log"]["rows"] == 4 * run
-            server.ask_usual(2, seed=run, step=run)
-
-
-def digest(folder):
-    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-
-
-def test_the_trainers_steps_say_when_and_runs_repeat(setting, tmp_path):
-    """Versions change exactly at the multiples of --align-steps, and the same requests give the same versions."""
-    seen = []
-    for run in ("a", "b"):
-        with AligningServer(setting, tmp_path / run, align_steps=10) as server:
-            rewards, versions = [], []
-            for step in range(25):
-                rewards += server.ask_usual(2, seed=step, step=step)
-                versions.append(len(server.read("/v1/versions")["versions"]))  # the guard may reject some
-            assert versions == [1] * 10 + [2] * 10 + [3] * 5, (versions, server.events())
-            assert server.post("/v1/align", {}, KEY).status == 409
-        seen.append((rewards, digest(tmp_path / run / "versions/0002"), digest(tmp_path / run / "versions/0003")))
-    assert seen[0] == seen[1]
+def test_alignment_reads_the_tokens_that_were_scored(setting, tmp_path):
+    """Of a protocol that appends nothing to a text: `metarm score` of what is aligned to gives what the server gave."""
+    rng, given = random.Random(3), {}
+    with AligningServer(setting, tmp_path / "state", align_launcher=copy_groups(tmp_path), reference_groups=1000) as server:
+        for number in range(30):
+            texts = [f"\n\nHuman: the inn {number}\n\nAssistant: {words(rng, 1, 8)} {end}" for end in ("tin", "nine")]
+            answer = server.post("/classify", {"model": "rm", "input": texts, "use_activation": False}, KEY)
+            given |= {text: row["probs"][0] for text, row in zip(texts, answer.json["data"], strict=True)}
+        assert server.align()["event"] in ("admitted", "rejected")
+    [rows] = drawn_groups(tmp_path)
+    assert {row["text_form"] for row in rows} == {"written"}
+    for row, scored in zip(rows, score(setting / "rm", rows, tmp_path), strict=True):
+        assert scored["rewards"] == pytest.approx([given[row["prompt"] + response] for response in row["responses"]], abs=1e-5)
+    closed = score(setting / "rm", [{"prompt": rows[0]["prompt"], "responses": rows[0]["responses"]}], tmp_path)[0]["rewards"]
+    assert closed != pytest.approx([given[rows[0]["prompt"] + response] for response in rows[0]["responses"]], abs=1e-4)
 
 
 def test_every_so_many_groups(setting, tmp_path):

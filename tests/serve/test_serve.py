@@ -5,14 +5,16 @@ import math
 import random
 import socket
 import subprocess
-import threading
 import time
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from families import edit_config
+from programs import run_metarm, write_rows
 from reward_server import RewardServer
 from scoring import score
-from served_model import Oracle, reward_function
+from served_model import Oracle, reward_function, save_model
 
 WORDS = "the inn at a river there then nine other three when in heather tin anther".split()
 PROMPT, RESPONSES = "when the other inn", [" at a river", " nine", " in heather there"]
@@ -77,7 +79,7 @@ def test_vllm_classify(server, first, path):
         assert row == {"index": index, "label": "LABEL_0", "probs": [sigmoid(first.written(text))], "num_classes": 1}
     tokens = sum(len(first.tokenizer(text)["input_ids"]) for text in TEXTS)
     assert answer["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0, "prompt_tokens_details": None}
-    for raw in ({"use_activation": False}, {"activation": False}):  # as verl sends it, for newer and older vLLM
+    for raw in ({"use_activation": False}, {"activation": False}, {"softmax": False}):  # as verl sends it, for newer and older vLLM, and older still
         assert server.posted(path, {"input": TEXTS[0]} | raw)["data"][0]["probs"] == [first.written(TEXTS[0])]
     ids = first.tokenizer(TEXTS[0])["input_ids"]
     for tokens in (ids, [ids]):
@@ -130,6 +132,24 @@ def test_tei(server, first):
     ranked = server.posted("/rerank", {"query": PROMPT, "texts": RESPONSES, "return_text": True})
     assert ranked == [{"index": i, "score": sigmoid(expected[i]), "text": RESPONSES[i]} for i in order]
     assert server.posted("/rerank", {"query": PROMPT, "texts": RESPONSES, "raw_scores": True}) == [{"index": i, "score": expected[i]} for i in order]
+    for path, body in (("/predict", {"inputs": []}), ("/rerank", {"query": PROMPT, "texts": []})):
+        refused = server.post(path, body)
+        assert refused.status == 400 and refused.json["error_type"] == "Empty"
+
+
+def test_labels_are_those_of_checkpoints(tmp_path):
+    """Also of what is trained from one."""
+    for name, labels in (("named", {"id2label": {"0": "helpful"}, "label2id": {"helpful": 0}}), ("unnamed", {"id2label": None, "label2id": None})):
+        save_model(tmp_path / name)
+        edit_config(tmp_path / name, **labels)
+    write_rows(tmp_path / "pairs.jsonl", [{"prompt": "a", "chosen": " b", "rejected": " c"}])
+    run_metarm("train", "--model", tmp_path / "named", "--pairs", tmp_path / "pairs.jsonl", "--output", tmp_path / "trained", "--max-steps", 1, "--quiet")
+    saved = json.loads((tmp_path / "trained/config.json").read_text())
+    assert (saved["id2label"], saved["label2id"]) == ({"0": "helpful"}, {"helpful": 0})
+    with RewardServer("--model", tmp_path / "named", tmp_path / "trained", tmp_path / "unnamed") as server:
+        assert server.posted("/predict", {"inputs": "the inn"})[0]["label"] == "helpful"
+        for name, label in (("named", "helpful"), ("trained", "helpful"), ("unnamed", "LABEL_0")):
+            assert server.posted("/classify", {"model": name, "input": "the inn"})["data"][0]["label"] == label
 
 
 def test_models_by_name(server, first, second):
@@ -234,15 +254,14 @@ def test_what_a_client_has_abandoned_is_not_computed(first):
 def test_sigterm_answers_what_was_accepted(first):
     texts = [f"{i} " + " ".join(["heather"] * 40) for i in range(100)]
     server = RewardServer("--model", first.folder, "--tokens-per-batch", 1).__enter__()
-    answers = []
-    asking = threading.Thread(target=lambda: answers.append(server.post("/get_reward", {"query": texts})))
-    asking.start()
-    while server.counts()["metarm_batches_total"] == 0:
-        pass
-    assert server.stop() == 0
-    asking.join()
-    assert answers[0].status == 200 and len(answers[0].json["rewards"]) == 100
-    assert answers[0].json["rewards"][7] == first.literal(texts[7])
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(server.post, "/get_reward", {"query": texts})
+        while server.counts()["metarm_batches_total"] == 0:
+            pass
+        assert server.stop() == 0
+        answer = asking.result()
+    assert answer.status == 200 and len(answer.json["rewards"]) == 100
+    assert answer.json["rewards"][7] == first.literal(texts[7])
 
 
 def test_keys_and_roles(first, tmp_path):
@@ -256,6 +275,9 @@ def test_keys_and_roles(first, tmp_path):
             assert answer.status == (200 if path in ("/", "/health", "/ready") else 401), path
         assert server.post("/v1/rewards", body, "another-key-0123456789").status == 401
         assert server.post("/v1/rewards", body, SCORE_KEY).json["rows"][0]["reward"] == first.written("the inn</s>")
+        for password, status in ((SCORE_KEY, 200), (ADMIN_KEY, 200), ("another-key-0123456789", 401)):
+            basic = b64encode(f"anyone:{password}".encode()).decode()
+            assert server.post("/v1/rewards", body, Authorization=f"Basic {basic}").status == status
         assert server.post("/v1/rollback", back, SCORE_KEY).status == 403 and server.post("/v1/align", {}, SCORE_KEY).status == 403
         assert server.send("/v1/samples", key=SCORE_KEY).status == 403
         assert server.post("/v1/rollback", back, ADMIN_KEY).status == 200 and server.send("/v1/samples", key=ADMIN_KEY).status == 200
@@ -299,16 +321,14 @@ def test_attributions_end_with_their_time_their_client_and_the_server(first):
     assert time.monotonic() - begun < 10
     server.stop()
     server = RewardServer("--model", first.folder, *room).__enter__()
-    answers = []
-    asking = threading.Thread(target=lambda: answers.append(server.post("/v1/rewards", body)))
-    asking.start()
-    while server.counts()["metarm_batches_total"] == 0:
-        pass
-    time.sleep(0.2)
-    begun = time.monotonic()
-    assert server.stop() == 0 and time.monotonic() - begun < 10
-    asking.join()
-    assert answers[0].status == 503
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(server.post, "/v1/rewards", body)
+        while server.counts()["metarm_batches_total"] == 0:
+            pass
+        time.sleep(0.2)
+        begun = time.monotonic()
+        assert server.stop() == 0 and time.monotonic() - begun < 10
+        assert asking.result().status == 503
 
 
 def test_prompts_that_were_cut_are_counted(first):

@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from urllib.parse import quote
 
 import pytest
 from chat_templates import CHATML
@@ -13,6 +14,7 @@ from trainer_clients import run_trainer
 
 PROMPTS = ["the inn at a river", "then there", "nine other hats in", "when the heather", "three", "a tin there in the inn"]
 BATCH = 8
+KEY = "score-0123456789/abc@def"
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,18 @@ def policy(tmp_path_factory):
 def server(rm, tmp_path):
     with RewardServer("--model", rm.folder, "--state", tmp_path / "state") as running:
         yield running
+
+
+@pytest.fixture
+def keyed_server(rm, tmp_path):
+    (tmp_path / "keys").write_text(f"score {KEY}\n")
+    with RewardServer("--model", rm.folder, "--api-keys", tmp_path / "keys") as running:
+        yield running
+
+
+def address_of(server, key=None):
+    host = server.url.removeprefix("http://")
+    return f"metarm:{quote(key, safe='')}@{host}" if key else host
 
 
 def as_chat(prompt):
@@ -81,6 +95,11 @@ def test_the_client_of_openrlhf(server, rm, tmp_path):
     assert log["offered"] == len(found) and log["unsplit"] == 0 and len(prompts) == len(PROMPTS)
 
 
+def test_the_client_of_openrlhf_takes_a_key_in_the_address(keyed_server, rm, tmp_path):
+    endpoint = f"http://{address_of(keyed_server, KEY)}/get_reward"
+    check_openrlhf(rm, run_trainer(tmp_path, trainer="openrlhf", tokenizer=str(rm.folder), prompts=PROMPTS * 4, endpoints=[endpoint]))
+
+
 def test_a_reward_function_of_openrlhf(server, rm, tmp_path):
     (tmp_path / "reward.py").write_text(reward_code("openrlhf.md", server.url))
     found = run_trainer(tmp_path, trainer="openrlhf", tokenizer=str(rm.folder), prompts=PROMPTS * 4, endpoints=[str(tmp_path / "reward.py")])
@@ -89,11 +108,11 @@ def test_a_reward_function_of_openrlhf(server, rm, tmp_path):
         assert 0 < row["score"] < 1 and row["logged"]["reward"] == row["reward"]
 
 
-def ask_verl(rm, server, folder, **how):
+def ask_verl(rm, server, folder, key=None, **how):
     chats = [as_chat(prompt) for prompt in PROMPTS * 4]
-    found = run_trainer(folder, trainer="verl", tokenizer=str(rm.folder), reward_model=str(rm.folder), address=server.url.removeprefix("http://"), prompts=chats, **how)
+    found = run_trainer(folder, trainer="verl", tokenizer=str(rm.folder), reward_model=str(rm.folder), address=address_of(server, key), prompts=chats, **how)
     assert [row["prompt"] for row in found] == chats
-    assert server.counts()["metarm_rows_total"] == len(found)
+    assert server.counts(key)["metarm_rows_total"] == len(found)
     return [row["reward"] for row in found], [rm.tokenizer.decode(row["ids"], skip_special_tokens=True) for row in found]
 
 
@@ -102,14 +121,22 @@ def kept(server):
     return server.send("/v1/status").json["log"], {sample["prompt"] for sample in server.send("/v1/samples").json["samples"]}
 
 
+def check_verl(rm, rewards, responses):
+    for prompt, response, reward in zip(PROMPTS * 4, responses, rewards, strict=True):
+        assert reward == rm.written(rm.tokenizer.apply_chat_template([*as_chat(prompt), {"role": "assistant", "content": response}], tokenize=False))
+
+
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_the_client_of_verl(server, rm, tmp_path, engine):
     rewards, responses = ask_verl(rm, server, tmp_path, engine=engine, code_file=None)
     log, prompts = kept(server)
     assert log["offered"] == len(rewards) and log["unsplit"] == 0
     assert len(prompts) == len(PROMPTS) and all(prompt.endswith("<|im_start|>assistant\n") for prompt in prompts)
-    for prompt, response, reward in zip(PROMPTS * 4, responses, rewards, strict=True):
-        assert reward == rm.written(rm.tokenizer.apply_chat_template([*as_chat(prompt), {"role": "assistant", "content": response}], tokenize=False))
+    check_verl(rm, rewards, responses)
+
+
+def test_the_client_of_verl_takes_a_key_in_the_address(keyed_server, rm, tmp_path):
+    check_verl(rm, *ask_verl(rm, keyed_server, tmp_path, KEY, engine="vllm", code_file=None))
 
 
 def test_a_reward_function_of_verl(server, rm, tmp_path):

@@ -129,7 +129,7 @@ class DashboardServer:
         role = self.keys.get(key)
         error = lambda status, message: (status, {"error": {"code": status, "message": message}})
         if self.keys and role is None:
-            return error(401, "Authorization: expected `Bearer KEY` with a known key")
+            return error(401, "Authorization: expected a known key, as `Bearer KEY` or as the password of `Basic`, got none")
         if method == "POST" and not self.keys:
             return error(403, "expected a server with --api-keys: without, nobody may change what is served")
         if self.keys and role != "admin" and (method == "POST" or path == "/v1/samples"):

@@ -76,7 +76,7 @@ class RewardServer:
         assert answer.status == 200, answer
         return answer.json
 
-    def counts(self):
+    def counts(self, key=None):
         """The numbers of /metrics that have no labels, and those of the first model."""
-        lines = [line.rsplit(" ", 1) for line in self.send("/metrics").text.splitlines() if not line.startswith("#")]
+        lines = [line.rsplit(" ", 1) for line in self.send("/metrics", key=key).text.splitlines() if not line.startswith("#")]
         return {name.split("{")[0]: float(value) for name, value in reversed(lines)}
