@@ -43,18 +43,20 @@ void step_back(const BackgroundWork& work) {
   if (errors < 0 || dup2(errors, STDERR_FILENO) < 0) _exit(kNotStarted);
 }
 
-[[noreturn]] void become(char* const* arguments, int output, pid_t parent, const BackgroundWork* work) {
+// `kept`: a descriptor that stays open; -1: none.
+[[noreturn]] void become(char* const* arguments, int output, pid_t parent, const BackgroundWork* work, int kept) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent || dup2(output, STDOUT_FILENO) < 0) _exit(kNotStarted);
   if (work != nullptr) step_back(*work);
   close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);  // sockets of clients, above all
+  if (kept >= 0) fcntl(kept, F_SETFD, 0);
   execvp(arguments[0], arguments);
   _exit(kNotStarted);
 }
 
 class Child {
  public:
-  Child(const std::vector<std::string>& arguments, const BackgroundWork* work) : name_(arguments[0]), work_(work) {
+  Child(const std::vector<std::string>& arguments, const BackgroundWork* work, int kept = -1) : name_(arguments[0]), work_(work) {
     std::vector<char*> words;
     for (const std::string& argument : arguments) words.push_back(const_cast<char*>(argument.c_str()));
     words.push_back(nullptr);
@@ -62,7 +64,7 @@ class Child {
     if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0) fail_io("{}: could not make a pipe: {}", name_, std::strerror(errno));
     const pid_t parent = getpid();
     id_ = fork();
-    if (id_ == 0) become(words.data(), pipe_ends[1], parent, work);
+    if (id_ == 0) become(words.data(), pipe_ends[1], parent, work, kept);
     close(pipe_ends[1]);
     output_ = pipe_ends[0];
     if (work != nullptr && id_ > 0) setpgid(id_, id_);  // here, too: whoever comes first
@@ -129,6 +131,10 @@ class Child {
 }  // namespace
 
 FinishedProcess run_process(const std::vector<std::string>& arguments) { return Child(arguments, nullptr).finish(); }
+
+FinishedProcess run_process(const std::vector<std::string>& arguments, const FileLock& lock) {
+  return Child(arguments, nullptr, lock.descriptor()).finish();
+}
 
 FinishedProcess run_process(const std::vector<std::string>& arguments, const BackgroundWork& work) {
   return Child(arguments, &work).finish();

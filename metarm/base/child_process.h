@@ -1,9 +1,11 @@
-// A program run to its end, which does not outlive its caller.
+// A program run to its end. It does not outlive its caller; what it has started itself may.
 #pragma once
 
 #include <functional>
 #include <string>
 #include <vector>
+
+#include "metarm/base/file_lock.h"
 
 namespace metarm {
 
@@ -22,8 +24,11 @@ struct BackgroundWork {
   std::function<bool()> cancelled = {};  // asked every 0.1 s, may be empty: whether it is to be killed
 };
 
-// `arguments[0]` is looked for in PATH. io error when it cannot be started. On Linux the kernel kills it when the thread that called ends.
+// `arguments[0]` is looked for in PATH. io error when it cannot be started. On Linux the kernel kills it, but not its own children, when
+// the thread that called ends. Of this process's descriptors it has the standard ones alone.
 FinishedProcess run_process(const std::vector<std::string>& arguments);
+// The same, but it has the lock's descriptor too, and so have all that it starts: they hold the lock as long as they live.
+FinishedProcess run_process(const std::vector<std::string>& arguments, const FileLock& lock);
 FinishedProcess run_process(const std::vector<std::string>& arguments, const BackgroundWork& work);
 
 }  // namespace metarm

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <sstream>
 #include <utility>
 
 #include "metarm/base/child_process.h"
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
+#include "metarm/base/file_lock.h"
 #include "metarm/base/stopwatch.h"
 
 namespace metarm {
@@ -18,6 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr double kLockPatience_s = 5;
+
 // {"a": {"b": 1}} to {"prefix.a.b": 1}: numbers alone.
 void add_figures(const Json& value, const std::string& name, Json& figures) {
   if (value.is_number()) figures[name] = value;
@@ -25,16 +29,10 @@ void add_figures(const Json& value, const std::string& name, Json& figures) {
     for (const auto& [key, inner] : value.items()) add_figures(inner, name + "." + key, figures);
 }
 
-// A training's figures are those of its last step, whether it ended now or before a kill.
+// Of a training: the latest of each figure, whether it ended now or before a kill.
 Json last_figures(const std::string& metrics) {
   Json figures = Json::object();
-  std::int64_t last = -1;
-  for_each_row({metrics}, BadRows::stop, [&](const JsonRow& row) {
-    const std::int64_t step = row.value.value("step", std::int64_t{-1});
-    if (step > last) figures = Json::object();
-    last = std::max(last, step);
-    figures.update(row.value);
-  });
+  for_each_row({metrics}, BadRows::stop, [&](const JsonRow& row) { figures.update(row.value); });
   figures.erase("time_s");
   return figures;
 }
@@ -54,7 +52,7 @@ class Rounds {
 
   // All that can be wrong with the stages' options shows before the first one runs.
   void check() {
-    const Placeholders models = models_;
+    const std::map<std::string, std::string> models = models_;
     for (const std::int64_t round : {1, 2}) {
       begin(round);
       for (const Stage& stage : stages_) {
@@ -64,9 +62,12 @@ class Rounds {
       }
     }
     models_ = models;
+    known_.all.clear();
   }
 
-  std::vector<Json> run() {
+  // `lock`: on the folder, which the stages' programs hold too.
+  std::vector<Json> run(const FileLock& lock) {
+    lock_ = &lock;
     std::vector<Json> rows;
     for (std::int64_t round = 1; round <= options_.rounds; ++round) {
       begin(round);
@@ -88,20 +89,23 @@ class Rounds {
   void begin(std::int64_t round) {
     round_ = round;
     folder_ = fs::path(options_.output) / fmt::format("round-{}", round);
-    known_ = models_;
-    known_["initial_policy"] = options_.policy;
-    known_["initial_rm"] = options_.rm;
-    known_["round"] = fmt::to_string(round);
-    std::erase_if(known_, [](const auto& entry) { return entry.second.empty(); });
+    known_.values = models_;
+    known_.values["initial_policy"] = options_.policy;
+    known_.values["initial_rm"] = options_.rm;
+    known_.values["round"] = fmt::to_string(round);
+    std::erase_if(known_.values, [](const auto& entry) { return entry.second.empty(); });
   }
 
-  void place(const Stage& stage) { known_["output"] = (folder_ / output_name(stage)).string(); }
+  void place(const Stage& stage) { known_.values["output"] = (folder_ / output_name(stage)).string(); }
 
   void leave(const Stage& stage) {
-    const std::string output = known_.at("output");
-    known_[stage.makes.empty() ? stage.name : stage.makes] = output;
-    if (!stage.makes.empty()) models_[stage.makes] = known_[stage.name] = output;
+    const std::string output = this->output();
+    known_.values[stage.name] = output;
+    known_.all[stage.name].push_back(output);
+    if (!stage.makes.empty()) known_.values[stage.makes] = models_[stage.makes] = output;
   }
+
+  const std::string& output() const { return known_.values.at("output"); }
 
   // What the stage is told, as text: equal texts, equal results.
   std::string resolved(const Stage& stage) const {
@@ -133,37 +137,39 @@ class Rounds {
 
   Json run_command(const Stage& stage, const std::string& told) {
     // What a stage that was killed before it was marked as done has left: a training goes on with it, any other command begins anew.
-    if (!is_resumable(stage)) fs::remove_all(known_.at("output"));
+    if (!is_resumable(stage)) fs::remove_all(output());
     const std::string config = file(stage, ".toml");
     write_file(config, told);
     std::vector<std::string> arguments;
     std::istringstream launcher(options_.launcher);
     for (std::string word; launcher >> word;) arguments.push_back(word);
     arguments.insert(arguments.end(), {program_, stage.command, "--config", config});
-    const FinishedProcess finished = run_process(arguments);
+    const FinishedProcess finished = run_process(arguments, *lock_);
     check_end(stage, finished);
-    const fs::path metrics = fs::path(known_.at("output")) / "metrics.jsonl";
+    const fs::path metrics = fs::path(output()) / "metrics.jsonl";
     if (fs::exists(metrics)) return last_figures(metrics.string());
     return parse_json(finished.standard_out, fmt::format("{}: what metarm {} printed", stage.where, stage.command));
   }
 
   // A program of the user's own: figures are the JSON object that it prints, if it prints one.
   Json run_program(const Stage& stage, const std::string& line) {
-    const FinishedProcess finished = run_process({"/bin/sh", "-c", line});
+    const FinishedProcess finished = run_process({"/bin/sh", "-c", line}, *lock_);
     check_end(stage, finished);
-    if (!stage.makes.empty() && !fs::exists(known_.at("output")))
-      fail_input("{}: stage {}: expected it to leave {}, got nothing there", stage.where, stage.name, known_.at("output"));
+    if (!stage.makes.empty() && !fs::exists(output()))
+      fail_input("{}: stage {}: expected it to leave {}, got nothing there", stage.where, stage.name, output());
     const Json printed = Json::parse(finished.standard_out, nullptr, false);
     return printed.is_object() ? printed : Json::object();
   }
 
   void check_end(const Stage& stage, const FinishedProcess& finished) const {
     if (finished.exit_code == 0) return;
-    const bool is_input = finished.exit_code == exit_code(ErrorKind::input) || finished.exit_code == exit_code(ErrorKind::resumption);
-    const ErrorKind kind = is_input ? ErrorKind::input : ErrorKind::io;
-    throw Error(kind,
-                fmt::format("{}: stage {} of round {}: ended with exit code {}; mend what it says above, then the same command goes on",
-                            stage.where, stage.name, round_, finished.exit_code));
+    const bool is_other_run = finished.exit_code == exit_code(ErrorKind::resumption);
+    const bool is_input = finished.exit_code == exit_code(ErrorKind::input) || is_other_run;
+    const bool begins_anew = is_other_run && !stage.command.empty();
+    throw Error(is_input ? ErrorKind::input : ErrorKind::io,
+                fmt::format("{}: stage {} of round {}: ended with exit code {}; mend what it says above{}, then the same command goes on",
+                            stage.where, stage.name, round_, finished.exit_code,
+                            begins_anew ? fmt::format(", or remove {} to begin the stage anew", output()) : ""));
   }
 
   void write_rows(const std::vector<Json>& rows) const {
@@ -176,9 +182,11 @@ class Rounds {
   const std::vector<Stage> stages_;
   const std::string& program_;
   Log& log_;
-  Placeholders models_, known_;
+  std::map<std::string, std::string> models_;  // policy and rm, the newest
+  Placeholders known_;
   std::int64_t round_ = 0;
   fs::path folder_;
+  const FileLock* lock_ = nullptr;
 };
 
 }  // namespace
@@ -190,9 +198,10 @@ std::vector<Json> run_rounds(const RoundsOptions& options, const Parsed& parsed,
   Rounds rounds(options, read_stages(parsed.tables, commands), program, log);
   rounds.check();
   fs::create_directories(options.output);
+  const FileLock lock((fs::path(options.output) / "rounds.lock").string(), kLockPatience_s);
   remove_leftovers(options.output);
   write_file((fs::path(options.output) / "config.toml").string(), config);
-  return rounds.run();
+  return rounds.run(lock);
 }
 
 }  // namespace metarm

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <set>
 #include <utility>
 
@@ -72,10 +73,56 @@ Stage read_stage(ConfigTable table, const StageCommands& commands) {
   return stage;
 }
 
+constexpr std::string_view kOfAll = ":all";
+
+// What `{name:all}` stands for; null: `name` is none of these.
+const std::vector<std::string>* find_all(const std::string& name, const Placeholders& known) {
+  if (!name.ends_with(kOfAll)) return nullptr;
+  const auto found = known.all.find(name.substr(0, name.size() - kOfAll.size()));
+  return found == known.all.end() ? nullptr : &found->second;
+}
+
 std::string quoted(const std::string& text) {
   std::string word = "'";
   for (const char c : text) word += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return word + "'";
+}
+
+std::string quoted(const std::vector<std::string>& texts) {
+  std::vector<std::string> words;
+  for (const std::string& text : texts) words.push_back(quoted(text));
+  return fmt::format("{}", fmt::join(words, " "));
+}
+
+[[noreturn]] void fail_unknown(const std::string& name, const Placeholders& known, const std::string& where) {
+  std::vector<std::string> names;
+  for (const auto& [key, unused] : known.values) names.push_back("{" + key + "}");
+  for (const auto& [key, unused] : known.all) names.push_back("{" + key + std::string(kOfAll) + "}");
+  fail_input("{}: expected one of {}, got {{{}}}", where, fmt::join(names, ", "), name);
+}
+
+// What is filled in for an option that is a number, such as `round = "{round}"`, is one.
+ConfigValue as_option(const std::vector<Field>& fields, std::string key, std::string filled) {
+  std::ranges::replace(key, '_', '-');
+  const bool is_number = std::ranges::any_of(
+      fields, [&](const Field& field) { return field.info.name == key && std::holds_alternative<std::int64_t>(field.value); });
+  std::int64_t number = 0;
+  const char* const end = filled.data() + filled.size();
+  if (is_number && std::from_chars(filled.data(), end, number).ptr == end && !filled.empty()) return number;
+  return filled;
+}
+
+// A list whose texts are filled in; {name:all} becomes several.
+std::vector<std::string> fill_in(const std::vector<std::string>& texts, const Placeholders& known, const std::string& where) {
+  std::vector<std::string> filled;
+  for (const std::string& text : texts) {
+    const bool is_name = text.size() > 2 && text.front() == '{' && text.back() == '}';
+    if (const auto* all = is_name ? find_all(text.substr(1, text.size() - 2), known) : nullptr)
+      filled.insert(filled.end(), all->begin(), all->end());
+    else
+      filled.push_back(fill_in(text, known, where));
+  }
+  return filled;
 }
 
 }  // namespace
@@ -96,14 +143,15 @@ std::string fill_in(const std::string& text, const Placeholders& known, const st
     const std::size_t end = text.find('}', i);
     if (end == text.npos) fail_input("{}: expected {{name}}, got a brace that nothing closes; a brace itself is written twice", where);
     const std::string name = text.substr(i + 1, end - i - 1);
-    const auto value = known.find(name);
-    if (value == known.end()) {
-      std::vector<std::string> names;
-      for (const auto& [key, unused] : known) names.push_back("{" + key + "}");
-      fail_input("{}: expected one of {}, got {{{}}}", where, fmt::join(names, ", "), name);
-    }
-    filled += quote ? quoted(value->second) : value->second;
     i = end;
+    if (const std::vector<std::string>* all = find_all(name, known)) {
+      if (!quote) fail_input("{}: expected {{{}}}, which stands for several, alone in a list, got '{}'", where, name, text);
+      filled += quoted(*all);
+      continue;
+    }
+    const auto value = known.values.find(name);
+    if (value == known.values.end()) fail_unknown(name, known, where);
+    filled += quote ? quoted(value->second) : value->second;
   }
   return filled;
 }
@@ -111,15 +159,15 @@ std::string fill_in(const std::string& text, const Placeholders& known, const st
 std::vector<Field> resolve_options(const Stage& stage, const Placeholders& known, std::int64_t seed, bool quiet) {
   ConfigTable table = stage.options;
   for (ConfigEntry& entry : table.entries) {
-    if (auto* text = std::get_if<std::string>(&entry.value)) *text = fill_in(*text, known, entry.where);
-    if (auto* list = std::get_if<std::vector<std::string>>(&entry.value))
-      for (std::string& text : *list) text = fill_in(text, known, entry.where);
+    if (const auto* text = std::get_if<std::string>(&entry.value))
+      entry.value = as_option(stage.fields, entry.key, fill_in(*text, known, entry.where));
+    if (auto* list = std::get_if<std::vector<std::string>>(&entry.value)) *list = fill_in(*list, known, entry.where);
   }
   const auto add = [&](const char* name, ConfigValue value) {
     if (has_field(stage.fields, name) && find_entry(table, name) == nullptr)
       table.entries.push_back({name, fmt::format("{}: {}", stage.where, name), std::move(value)});
   };
-  add("output", known.at("output"));
+  add("output", known.values.at("output"));
   add("seed", seed);
   add("resume", true);
   add("json", true);

@@ -11,7 +11,8 @@
 //   run = "python ppo.py --policy {policy} --rm {rm} --output {output}"
 //
 // Placeholders: {policy} and {rm}, the newest; {initial_policy} and {initial_rm}; {round}; {output}, where the stage leaves what it makes;
-// and each earlier stage of the round by its name. A stage called policy or rm, or with `makes = "policy"` or "rm", makes the next one.
+// each earlier stage of the round by its name; and {NAME:all}, alone in a list or anywhere in `run`: what that stage left in each round so
+// far. A stage called policy or rm, or with `makes = "policy"` or "rm", makes the next one.
 #pragma once
 
 #include <functional>
@@ -45,10 +46,13 @@ struct Stage {
 // Input errors for a stage that could not be run whatever comes before it.
 std::vector<Stage> read_stages(const std::vector<ConfigTable>& tables, const StageCommands& commands);
 
-using Placeholders = std::map<std::string, std::string>;
+struct Placeholders {
+  std::map<std::string, std::string> values;
+  std::map<std::string, std::vector<std::string>> all;  // of {name:all}, oldest first
+};
 
 // Fills in `{name}`; input error `where` for a name that is not there. `{{` and `}}` stand for braces. With `quote`, values are words of a
-// shell's line.
+// shell's line; without, {name:all} is an input error.
 std::string fill_in(const std::string& text, const Placeholders& known, const std::string& where, bool quote = false);
 
 // The stage's command with its placeholders filled in and, where the command has such options, output, seed, resume, json and quiet added.

@@ -188,11 +188,12 @@ void TrialCommand::check_schedule(const Trial& trial, std::int64_t steps) const 
 }
 
 std::string TrialCommand::filled(const Trial& trial, std::int64_t steps) const {
-  Placeholders known = {{"output", output(trial)},
-                        {"steps", fmt::to_string(steps)},
-                        {"trial", fmt::to_string(trial.number)},
-                        {"seed", fmt::to_string(options_.seed)}};
-  for (std::size_t i = 0; i < ranges_.size(); ++i) known[ranges_[i].option] = value_text(trial.values[i]);
+  Placeholders known;
+  known.values = {{"output", output(trial)},
+                  {"steps", fmt::to_string(steps)},
+                  {"trial", fmt::to_string(trial.number)},
+                  {"seed", fmt::to_string(options_.seed)}};
+  for (std::size_t i = 0; i < ranges_.size(); ++i) known.values[ranges_[i].option] = value_text(trial.values[i]);
   return fill_in(options_.run, known, run_where_, true);
 }
 
@@ -210,7 +211,8 @@ std::vector<std::string> TrialCommand::arguments(const Trial& trial, std::int64_
   write_file(config, told(trial, steps));
   std::vector<std::string> words;
   std::istringstream launcher(options_.launcher);
-  for (std::string word; launcher >> word;) words.push_back(fill_in(word, {{"slot", fmt::to_string(slot)}}, where_ + ": launcher"));
+  for (std::string word; launcher >> word;)
+    words.push_back(fill_in(word, {.values = {{"slot", fmt::to_string(slot)}}, .all = {}}, where_ + ": launcher"));
   words.insert(words.end(), {program_, options_.command, "--config", config});
   return words;
 }

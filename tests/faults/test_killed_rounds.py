@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -52,13 +53,22 @@ pairs = ["pairs.jsonl"]
 responses = ["{responses}"]
 threads = 1
 """
+KILLS = 20
 # Figures that a machine gives, not a seed.
 OF_MACHINE = ("seconds", "_per_s", "memory")
 
 
+def of_seed(figures):
+    return {name: value for name, value in figures.items() if not any(part in name for part in OF_MACHINE)}
+
+
 def figures(folder):
-    rows = read_rows(folder / "rounds.jsonl")
-    return [{name: value for name, value in row["figures"].items() if not any(part in name for part in OF_MACHINE)} for row in rows]
+    return [of_seed(row["figures"]) for row in read_rows(folder / "rounds.jsonl")]
+
+
+def latest(path):
+    """The latest of each figure of a training."""
+    return of_seed({f"rm.{name}": value for row in read_rows(path) for name, value in row.items() if isinstance(value, (int, float)) and name != "time_s"})
 
 
 def results(folder):
@@ -80,8 +90,8 @@ def test_killed_rounds_end_the_same(folder):
     begin = time.monotonic()
     run_metarm("rounds", "--config", "whole.toml", "--quiet", cwd=folder)
     seconds = time.monotonic() - begin
-    rng, kills = random.Random(1), 0
-    for _ in range(20):
+    rng, kills, ends = random.Random(1), 0, 0
+    while kills < KILLS or ends == 0:
         process = subprocess.Popen([str(BUILD / "metarm"), "rounds", "--config", "killed.toml", "--quiet"], cwd=folder, stderr=subprocess.DEVNULL)
         try:
             process.wait(timeout=0.1 + rng.random() * seconds / 4)
@@ -89,12 +99,22 @@ def test_killed_rounds_end_the_same(folder):
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             kills += 1
-    assert kills >= 5, f"only {kills} kills came in time: the test shows too little"
-    run_metarm("rounds", "--config", "killed.toml", "--quiet", cwd=folder)
-    assert results(folder / "killed") == results(folder / "whole")
-    assert figures(folder / "killed") == figures(folder / "whole")
-    assert figures(folder / "whole")[1]["policy.moved"] == 2
-    assert not [p.name for p in (folder / "killed").rglob("*") if ".tmp" in p.name]
+            continue
+        assert process.returncode == 0
+        ends += 1
+        assert results(folder / "killed") == results(folder / "whole")
+        assert figures(folder / "killed") == figures(folder / "whole")
+        assert not [p.name for p in (folder / "killed").rglob("*") if ".tmp" in p.name]
+        shutil.rmtree(folder / "killed")
+
+
+def test_figures_of_a_round(folder):
+    run_metarm("rounds", "--config", "whole.toml", "--quiet", cwd=folder)
+    for number, found in enumerate(figures(folder / "whole"), start=1):
+        trained = latest(folder / f"whole/round-{number}/rm/metrics.jsonl")
+        assert trained["rm.step"] == 6
+        assert {name: value for name, value in found.items() if name.startswith("rm.")} == trained
+        assert found["policy.moved"] == number
 
 
 def test_the_next_round_goes_on_from_the_last(folder):
@@ -104,6 +124,18 @@ def test_the_next_round_goes_on_from_the_last(folder):
     told = [json.loads((folder / f"whole/round-{t}/responses.done.json").read_text())["options"] for t in (1, 2)]
     assert 'model = "lm"' in told[0] and 'model = "whole/round-1/policy"' in told[1]
     assert "seed = 3\n" in told[0] and "seed = 4\n" in told[1]
+
+
+def test_earlier_rounds_are_replayed(folder):
+    text = (folder / "whole.toml").read_text()
+    text = text.replace("max_new_tokens = 6", 'max_new_tokens = 6\nround = "{round}"')
+    text = text.replace('responses = ["{responses}"]\nmax_steps', 'responses = ["{responses:all}"]\nrecency_half_life = 1\nmax_steps')
+    (folder / "whole.toml").write_text(text)
+    run_metarm("rounds", "--config", "whole.toml", "--quiet", cwd=folder)
+    told = [json.loads((folder / f"whole/round-{t}/rm.done.json").read_text())["options"] for t in (1, 2)]
+    assert 'responses = ["whole/round-1/responses.jsonl"]\n' in told[0]
+    assert 'responses = ["whole/round-1/responses.jsonl", "whole/round-2/responses.jsonl"]\n' in told[1]
+    assert read_rows(folder / "whole/round-2/responses.jsonl")[0]["round"] == 2
 
 
 def test_a_stage_that_fails_says_which(folder):
@@ -134,3 +166,45 @@ def test_options_are_checked_before_anything_runs(folder):
     result = run_metarm("rounds", "--config", "whole.toml", cwd=folder, check=False)
     assert result.returncode == 2 and "modle" in result.stderr and "did you mean model" in result.stderr
     assert not (folder / "whole").exists()
+
+
+def test_an_unfinished_stage_whose_options_have_changed_says_what_to_remove(folder):
+    """As after a training that diverged: its folder is there, the stage is not done, and the file has a lower learning rate."""
+    text = (folder / "whole.toml").read_text().replace("rounds = 2", "rounds = 1")
+    (folder / "whole.toml").write_text(text)
+    run_metarm("rounds", "--config", "whole.toml", "--quiet", cwd=folder)
+    done = folder / "whole/round-1/rm.done.json"
+    done.unlink()
+    (folder / "whole/round-1/rm/config.json").unlink()
+    (folder / "whole.toml").write_text(text.replace("max_steps = 6", "max_steps = 6\nlr = 1e-6"))
+    result = run_metarm("rounds", "--config", "whole.toml", "--quiet", cwd=folder, check=False)
+    assert result.returncode == 2 and "stage rm of round 1: ended with exit code 4" in result.stderr
+    assert "or remove whole/round-1/rm to begin the stage anew, then the same command goes on" in result.stderr
+    shutil.rmtree(folder / "whole/round-1/rm")
+    run_metarm("rounds", "--config", "whole.toml", "--quiet", cwd=folder)
+    assert "lr = 1e-06\n" in json.loads(done.read_text())["options"]
+
+
+# A stage whose child goes on when its shell is killed; called again, it has none.
+LEFT_RUNNING = 'run = "if [ ! -e child ]; then sleep 600 & echo $! > child; wait; fi; mkdir -p {output} && cp -r {policy}/. {output}"'
+
+
+def test_what_a_killed_stage_has_started_keeps_the_folder(folder):
+    text = (folder / "whole.toml").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("run = "))
+    (folder / "whole.toml").write_text(text.replace(line, LEFT_RUNNING))
+    process = subprocess.Popen([str(BUILD / "metarm"), "rounds", "--config", "whole.toml", "--quiet"], cwd=folder, stderr=subprocess.DEVNULL)
+    child, deadline = folder / "child", time.monotonic() + 60
+    while not child.exists() or not child.read_text().endswith("\n"):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    try:
+        result = run_metarm("rounds", "--config", "whole.toml", "--quiet", cwd=folder, check=False)
+        assert result.returncode == 2 and result.stderr.count("\n") == 1
+        assert f"whole/rounds.lock: expected no other process at work, got sleep ({int(child.read_text())}); wait until it has ended" in result.stderr
+    finally:
+        os.kill(int(child.read_text()), signal.SIGKILL)
+    run_metarm("rounds", "--config", "whole.toml", "--quiet", cwd=folder)
+    assert len(read_rows(folder / "whole/rounds.jsonl")) == 2

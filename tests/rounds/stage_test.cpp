@@ -7,22 +7,30 @@
 namespace metarm {
 namespace {
 
-const Placeholders kKnown = {{"policy", "runs/a policy"}, {"round", "2"}, {"output", "out"}};
+const Placeholders kKnown = {.values = {{"policy", "runs/a policy"}, {"round", "2"}, {"output", "out"}},
+                             .all = {{"drawn", {"round-1/drawn.jsonl", "round 2/drawn.jsonl"}}}};
 
 TEST(Placeholders, AreFilledIn) {
   EXPECT_EQ(fill_in("{policy}/x-{round}", kKnown, "w"), "runs/a policy/x-2");
   EXPECT_EQ(fill_in("no {{round}} here", kKnown, "w"), "no {round} here");
   EXPECT_EQ(fill_in("", kKnown, "w"), "");
-  EXPECT_EQ(fill_in("{round}", {{"round", "{policy}"}}, "w"), "{policy}");  // what is filled in is not read again
+  EXPECT_EQ(fill_in("{round}", {.values = {{"round", "{policy}"}}, .all = {}}, "w"), "{policy}");  // what is filled in is not read again
 }
 
 TEST(Placeholders, AreWordsOfAShellsLine) {
   EXPECT_EQ(fill_in("ppo {policy}", kKnown, "w", true), "ppo 'runs/a policy'");
-  EXPECT_EQ(fill_in("{name}", {{"name", "it's"}}, "w", true), "'it'\\''s'");
+  EXPECT_EQ(fill_in("{name}", {.values = {{"name", "it's"}}, .all = {}}, "w", true), "'it'\\''s'");
+}
+
+TEST(Placeholders, ThatStandForSeveral) {
+  EXPECT_EQ(fill_in("cat {drawn:all}", kKnown, "w", true), "cat 'round-1/drawn.jsonl' 'round 2/drawn.jsonl'");
+  EXPECT_NE(error_of([] { fill_in("{drawn:all}", kKnown, "w"); }).find("alone in a list"), std::string::npos);
+  EXPECT_NE(error_of([] { fill_in("{rm:all}", kKnown, "w"); }).find("got {rm:all}"), std::string::npos);
 }
 
 TEST(Placeholders, UnknownOrBrokenOnesAreErrors) {
-  EXPECT_EQ(error_of([] { fill_in("{rm}", kKnown, "f:3: model"); }), "f:3: model: expected one of {output}, {policy}, {round}, got {rm}");
+  EXPECT_EQ(error_of([] { fill_in("{rm}", kKnown, "f:3: model"); }),
+            "f:3: model: expected one of {output}, {policy}, {round}, {drawn:all}, got {rm}");
   EXPECT_NE(error_of([] { fill_in("{policy", kKnown, "w"); }).find("nothing closes"), std::string::npos);
   EXPECT_NE(error_of([] { fill_in("policy}", kKnown, "w"); }).find("nothing opens"), std::string::npos);
 }
@@ -59,6 +67,15 @@ TEST(Stages, GetWhatTheRoundsChoose) {
 TEST(Stages, KeepASeedOfTheirOwn) {
   const Stage stage = read_stages({table({{"name", "s"}, {"command", "eval"}, {"model", "m"}, {"seed", std::int64_t{9}}})}, commands())[0];
   EXPECT_EQ(to_toml(resolve_options(stage, kKnown, 5, false)), "model = \"m\"\nseed = 9\njson = true\n");
+}
+
+TEST(Stages, NumbersMayBePlaceholders) {
+  const auto seed = [](const char* value) {
+    return to_toml(resolve_options(
+        read_stages({table({{"name", "s"}, {"command", "eval"}, {"model", "m"}, {"seed", value}})}, commands())[0], kKnown, 5, false));
+  };
+  EXPECT_NE(seed("{round}").find("seed = 2\n"), std::string::npos);
+  EXPECT_NE(error_of([&] { seed("{policy}"); }).find("expected a whole number, got text"), std::string::npos);
 }
 
 TEST(Stages, LeaveFoldersOrRows) {
