@@ -95,7 +95,7 @@ class ServerJudge {
     };
     const auto take = [&](const Request& asked, const Json& answer, const std::string& url) {
       const Completion completion = parse_completion(answer, url);
-      const std::string& text = completion.choices.front().text;
+      const std::string text = completion.choices.front().text.value_or("");  // has no verdict, which is counted
       cache.append({{"request", asked.body}, {"answer", text}});
       open[static_cast<std::size_t>(asked.id)]->answer = text;
       ++use_.asked;

@@ -93,7 +93,7 @@ DifferenceStatistics difference_statistics(std::span<const std::vector<float>> g
         statistics.variance += difference * difference / pairs;
         if (deviation <= 0) continue;
         statistics.near_ties += (difference < near_tie * deviation) / pairs;
-        ++statistics.histogram[std::min<std::size_t>(16, static_cast<std::size_t>(difference / deviation / kHistogramStep))];
+        ++statistics.histogram[static_cast<std::size_t>(std::min(16.0, difference / deviation / kHistogramStep))];
       }
     }
     ++statistics.groups;

@@ -23,7 +23,8 @@ at::Tensor grpo_advantages(const at::Tensor& reward_PK);
 // Rewards and values of tokens [S], those of row b at [row_begin[b], row_begin[b + 1]) -> [S]. Values are of the state before a token.
 at::Tensor gae_advantages(const at::Tensor& reward_S, const at::Tensor& value_S, std::span<const std::int64_t> row_begin, double gamma,
                           double lambda);
-// (x − mean) / sqrt(variance + 1e-8), population variance, as TRL whitens.
+// (x − mean) / sqrt(variance + 1e-8), population variance, so that one value becomes 0. TRL divides by the variance with n − 1: for n
+// values its result is sqrt(1 − 1/n) times this.
 at::Tensor whiten(const at::Tensor& value_S);
 
 }  // namespace metarm

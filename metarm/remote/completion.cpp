@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include "metarm/base/error.h"
@@ -11,6 +12,9 @@
 namespace metarm {
 
 namespace {
+
+// What servers call an end of the response's own: nearly all stop, Together eos, TGI the other two. At the limit of tokens all say length.
+const std::set<std::string> kOwnEnds = {"stop", "eos", "eos_token", "stop_sequence"};
 
 // A whole number that may be missing or null.
 std::optional<std::int64_t> optional_count(const Json& object, const char* field, const std::string& where) {
@@ -22,19 +26,37 @@ std::optional<std::int64_t> optional_count(const Json& object, const char* field
   return found->get<std::int64_t>();
 }
 
-std::string optional_text(const Json& object, const char* field, const std::string& where) {
-  const Json& value = require_field(object, field, where);
-  return value.is_null() ? std::string() : text_field(object, field, where);
+// Empty: the server does not say. Anything but an end means that the response is not whole.
+std::string parse_finish_reason(const Json& choice, const std::string& where) {
+  if (!choice.contains("finish_reason") || choice["finish_reason"].is_null()) return {};
+  std::string reason = text_field(choice, "finish_reason", where);
+  if (reason != "length" && !kOwnEnds.contains(reason))
+    fail_input("{}: finish_reason: expected stop or length, got {}", where, quote_reason(reason));
+  return reason;
+}
+
+bool has_reasoning(const Json& message) {
+  const auto reasoning = message.find("reasoning_content");
+  return reasoning != message.end() && reasoning->is_string() && !reasoning->get_ref<const std::string&>().empty();
+}
+
+// vLLM has null for what is cut before the answer begins, llama.cpp an empty text.
+std::optional<std::string> parse_content(const Json& message, bool cut, const std::string& where) {
+  if (require_field(message, "content", where).is_null()) return std::nullopt;
+  std::string text = text_field(message, "content", where);
+  if (cut && text.empty() && has_reasoning(message)) return std::nullopt;
+  return text;
 }
 
 CompletionChoice parse_choice(const Json& choice, const std::string& where) {
   if (!choice.is_object()) fail_input("{}: expected an object, got {}", where, json_type_name(choice));
   CompletionChoice parsed;
+  const std::string reason = parse_finish_reason(choice, where);
   if (choice.contains("message"))
-    parsed.text = optional_text(choice["message"], "content", where + ": message");
+    parsed.text = parse_content(choice["message"], reason == "length", where + ": message");
   else
     parsed.text = text_field(choice, "text", where);
-  parsed.ended = choice.contains("finish_reason") && optional_text(choice, "finish_reason", where) == "stop";
+  parsed.ended = kOwnEnds.contains(reason);
   return parsed;
 }
 

@@ -27,8 +27,8 @@ struct CompletionSettings {
 Request completion_request(const ServerOptions& options, const Content& prompt, const CompletionSettings& settings, std::int64_t n);
 
 struct CompletionChoice {
-  std::string text;
-  bool ended = false;  // by itself or a stop text, not by max_new_tokens
+  std::optional<std::string> text;  // nullopt: none came, as where a model was cut while it still reasoned
+  bool ended = false;               // by itself or a stop text, not by max_new_tokens
 };
 struct Completion {
   std::vector<CompletionChoice> choices;              // at least one, by their `index` where they have one
@@ -36,7 +36,8 @@ struct Completion {
 };
 
 // The answer to either call. Input error `where: choices: expected a list, got null` and the like, where a field has a wrong type or is
-// missing. A message without content (`null`) is an empty text.
+// missing, and for a finish_reason (which may be absent or null) that is neither an end nor the limit of tokens: abort, error,
+// content_filter. A message whose content is null has no text, nor has one that reached the limit with nothing but `reasoning_content`.
 Completion parse_completion(const Json& answer, const std::string& where);
 
 }  // namespace metarm

@@ -137,6 +137,9 @@ class ServerSampler {
 
   void take(const Request& asked, const Json& answer, const std::string& url) {
     Completion completion = parse_completion(answer, url);
+    for (const CompletionChoice& choice : completion.choices)
+      if (!choice.text)
+        fail_input("{}: content: expected text, got none, as where a model is cut while it still reasons; raise --max-new-tokens", url);
     const auto prompt = static_cast<std::size_t>(asked.id);
     if (static_cast<std::int64_t>(completion.choices.size()) > missing(prompt))
       completion.choices.resize(static_cast<std::size_t>(missing(prompt)));
@@ -144,7 +147,7 @@ class ServerSampler {
     std::int64_t ended = 0;
     for (CompletionChoice& choice : completion.choices) {
       ended += choice.ended;
-      responses.push_back(std::move(choice.text));
+      responses.push_back(*std::move(choice.text));
     }
     if (!std::exchange(begun_, true)) journal_->append({{"settings", settings_}});
     journal_->append({{"prompt", prompt}, {"responses", responses}, {"ended", ended}, {"tokens", completion.answer_tokens}});

@@ -15,7 +15,7 @@ namespace metarm {
 //
 // A prompt is asked for all its responses at once; where fewer come, for the rest again; where the server refuses that, for one at a time.
 // Each request has a seed of its own, a function of `seed`, the prompt's and its first response's place, for servers that heed it.
-// Errors as run_exchange.
+// Errors as run_exchange; an answer without text is one that it tries again, so that no empty response stands for what was not said.
 SampleSummary sample_from_server(const SampleRequest& request, const Server& server, std::uint64_t seed, Log& log);
 
 }  // namespace metarm

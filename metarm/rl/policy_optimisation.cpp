@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <numeric>
+#include <span>
 #include <utility>
 
 #include "metarm/base/error.h"
@@ -21,6 +22,16 @@ namespace metarm {
 namespace {
 
 at::Tensor to_tensor(const std::vector<float>& values) { return at::tensor(values, at::kFloat); }
+
+// One a prompt.
+std::vector<ResponseTree> make_trees(const Rollouts& rollouts) {
+  std::vector<ResponseTree> trees;
+  for (std::size_t p = 0; p < rollouts.prompts.size(); ++p)
+    trees.push_back(make_response_tree(
+        std::span(rollouts.rows)
+            .subspan(static_cast<std::size_t>(rollouts.rows_of(p).begin), static_cast<std::size_t>(rollouts.responses))));
+  return trees;
+}
 
 }  // namespace
 
@@ -54,6 +65,7 @@ Objective PolicyOptimisation::objective() {
   made.progress = [](const Json& figures) { return figure_text(figures, "reward") + ", " + figure_text(figures, "kl"); };
   if (!data_.probe.rows.empty()) made.evaluate = [this] { return evaluate(); };
   made.state.numbers = shaping_.numbers();
+  made.state.numbers.emplace_back("reward_unit", &reward_unit_);
   return made;
 }
 
@@ -105,15 +117,10 @@ void PolicyOptimisation::begin(std::int64_t step) {
   experience_ = {};
   Rollouts& rollouts = experience_.rollouts;
   rollouts = maker_.make(data_.prompts, order_.stream(step, count), derive_seed(seed(), "rollouts", static_cast<std::uint64_t>(step)));
-  for (std::size_t p = 0; p < rollouts.prompts.size(); ++p)
-    experience_.trees.push_back(make_response_tree(
-        std::span(rollouts.rows)
-            .subspan(static_cast<std::size_t>(rollouts.rows_of(p).begin), static_cast<std::size_t>(rollouts.responses))));
+  experience_.trees = make_trees(rollouts);
   experience_.kl_coef = shaping_.kl_coef();
   experience_.old_log_prob_S = to_tensor(rollouts.log_prob_S);
-  experience_.reference_log_prob_S = pass_.read_tokens(setup_.ranks, experience_.trees, [&](const Microbatch& batch) {
-    return batch.log_probs(reference_, options_.rollouts.temperature).log_prob_S;
-  });
+  experience_.reference_log_prob_S = reference_log_probs(experience_.trees);
   sums_ = {};
   tokens_ = 0;
   describe_step(step, count);
@@ -129,21 +136,33 @@ void PolicyOptimisation::save_responses(std::int64_t step) const {
   save_rollouts((folder / fmt::format("step-{}.jsonl", step)).string(), experience_.rollouts, data_.prompts);
 }
 
-// Also where a run that has diverged ends.
-void PolicyOptimisation::describe_step(std::int64_t step, std::int64_t prompts) {
-  const std::int64_t responses = experience_.rollouts.row_count();
-  const double kl = (experience_.old_log_prob_S - experience_.reference_log_prob_S).sum().item<double>() / static_cast<double>(responses);
-  figures_ = describe(experience_.rollouts);
-  if (!std::isfinite(kl) || !std::isfinite(figures_["reward"].get<double>()))
-    fail_input("step {}: expected finite rewards and log-probabilities, got others; lower --lr", step + 1);
+at::Tensor PolicyOptimisation::reference_log_probs(std::span<const ResponseTree> trees) {
+  return pass_.read_tokens(setup_.ranks, trees,
+                           [&](const Microbatch& batch) { return batch.log_probs(reference_, options_.rollouts.temperature).log_prob_S; });
+}
+
+// What the responses of `where` show, their KL with it. Also where a run that has diverged ends.
+Json PolicyOptimisation::measure(const Rollouts& rollouts, const at::Tensor& reference_log_prob_S, double unit,
+                                 const std::string& where) const {
+  Json figures = describe(rollouts, unit);
+  const at::Tensor log_ratio_S = to_tensor(rollouts.log_prob_S) - reference_log_prob_S;
+  const double kl = log_ratio_S.sum().item<double>() / static_cast<double>(rollouts.row_count());
+  if (!std::isfinite(kl) || !std::isfinite(figures["reward"].get<double>()))
+    fail_input("{}: expected finite rewards and log-probabilities, got others; lower --lr", where);
   if (objective_.max_kl > 0 && kl > objective_.max_kl)
-    fail_input("step {}: expected a KL of up to --max-kl {} a response, got {:.1f}; lower --lr or raise --kl-coef", step + 1,
-               objective_.max_kl, kl);
-  figures_.update(Json{{"kl", kl},
-                       {"log_kl", std::log(kl)},  // left out where it is not finite
+    fail_input("{}: expected a KL of up to --max-kl {} a response, got {:.1f}; lower --lr or raise --kl-coef", where, objective_.max_kl,
+               kl);
+  figures["kl"] = kl;
+  return figures;
+}
+
+void PolicyOptimisation::describe_step(std::int64_t step, std::int64_t prompts) {
+  figures_ = measure(experience_.rollouts, experience_.reference_log_prob_S, 0, fmt::format("step {}", step + 1));
+  if (reward_unit_ == 0) reward_unit_ = figures_["reward_deviation"].get<double>();
+  figures_.update(Json{{"log_kl", std::log(figures_["kl"].get<double>())},  // left out where it is not finite
                        {"kl_coef", experience_.kl_coef},
                        {"prompts", prompts},
-                       {"responses", responses}});
+                       {"responses", experience_.rollouts.row_count()}});
 }
 
 // Of every response token; with a critic its values and targets too.
@@ -189,7 +208,8 @@ at::Tensor PolicyOptimisation::spread(const at::Tensor& advantage_PK) const {
 HeldOutFigures PolicyOptimisation::evaluate() {
   std::vector<std::int64_t> rows(data_.probe.rows.size());
   std::iota(rows.begin(), rows.end(), 0);
-  const Json found = describe(maker_.make(data_.probe, rows, derive_seed(seed(), "probe")));
+  const Rollouts rollouts = maker_.make(data_.probe, rows, derive_seed(seed(), "probe"));
+  const Json found = measure(rollouts, reference_log_probs(make_trees(rollouts)), reward_unit_, "probe prompts");
   HeldOutFigures evaluation{Json::object(), found, fmt::format("{} on {} probe prompts", figure_text(found, "reward"), rows.size())};
   evaluation.summary["prompts"] = rows.size();
   for (const auto& [name, figure] : found.items()) evaluation.figures["eval_" + name] = figure;

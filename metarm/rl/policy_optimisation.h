@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "metarm/base/log.h"
@@ -34,6 +36,8 @@ class PolicyOptimisation {
   MiniBatch mini_batch(std::int64_t step, std::int64_t update) const;
 
   void begin(std::int64_t step);
+  at::Tensor reference_log_probs(std::span<const ResponseTree> trees);
+  Json measure(const Rollouts& rollouts, const at::Tensor& reference_log_prob_S, double unit, const std::string& where) const;
   void describe_step(std::int64_t step, std::int64_t prompts);
   void add_advantages(const std::vector<float>& shaped);
   at::Tensor spread(const at::Tensor& advantage_PK) const;
@@ -50,6 +54,7 @@ class PolicyOptimisation {
   RewardShaping shaping_;
   ResponsePass pass_;
   DataOrder order_;
+  double reward_unit_ = 0;  // the deviation of the rewards that the first step drew; 0: not yet, or they were all equal
 
   // Of the step.
   Experience experience_;

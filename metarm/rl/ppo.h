@@ -14,7 +14,7 @@
 // Figures of each step: loss, entropy, clip_share, of its updates; kl (mean over responses of log pi_old − log pi_ref), log_kl, kl_coef;
 // what describe() in rollouts.h says of the responses; prompts, responses, tokens. With a critic: value, return (means over tokens) and
 // explained_variance (objectives/value_loss.h) before the updates, value_loss and value_clip_share of the updates. On probe prompts, as
-// eval_...: describe().
+// eval_...: kl, and describe() in units of the deviation of the rewards that the first step drew, so that figures of one run compare.
 #pragma once
 
 #include <optional>
@@ -26,8 +26,8 @@
 namespace metarm {
 
 // All ranks call it: each draws and scores responses to its part of a step's prompts, and learns from its part of their trees; the folder
-// is written by the first. Input error where log-probabilities or rewards are no longer finite or the KL exceeds --max-kl. nullopt: the run
-// was finished already (--resume), nothing was done.
+// is written by the first. Input error where log-probabilities or rewards are no longer finite or the KL exceeds --max-kl, of a step's
+// responses or those to the probe prompts. nullopt: the run was finished already (--resume), nothing was done.
 std::optional<TrainingSummary> train_ppo(const PpoOptions& options, const Parsed& parsed, Ranks& ranks, Log& log);
 
 }  // namespace metarm

@@ -167,7 +167,7 @@ struct PpoOptions {
   PolicyObjectiveOptions objective;
   CriticOptions critic;
   RolloutOptions rollouts;
-  PpoTrainingOptions training{{.lr = 1e-6}, {}, 0};
+  PpoTrainingOptions training{{.lr = 1e-6, .save_steps = 25}, {}, 0};  // few: a policy that diverges does so within some steps
   SequenceOptions sequences{.tokens_per_batch = 4096};
   CommonOptions common;
 

@@ -47,6 +47,17 @@ double deviation_of(std::span<const float> values) {
   return std::sqrt(squares / static_cast<double>(values.size()));
 }
 
+Json describe_differences(std::span<const std::vector<float>> reward, double unit) {
+  const DifferenceStatistics differences = difference_statistics(reward, unit);
+  Json figures = {{"reward_difference_mean", differences.mean}, {"reward_difference_variance", differences.variance}};
+  if (unit > 0)
+    figures.update(Json{{"reward_difference_unit", unit},
+                        {"reward_difference_scaled_mean", differences.scaled_mean},
+                        {"reward_difference_near_ties", differences.near_ties},
+                        {"reward_difference_histogram", differences.histogram}});
+  return figures;
+}
+
 // Pairs that the gold reward model does not tell apart are not counted; nullopt where there is none.
 std::optional<double> gold_accuracy(const std::vector<std::vector<float>>& reward, const std::vector<std::vector<float>>& gold) {
   std::int64_t pairs = 0, right = 0;
@@ -215,7 +226,7 @@ void save_rollouts(const std::string& path, const Rollouts& rollouts, const Poli
   write_file(path, lines);
 }
 
-Json describe(const Rollouts& rollouts) {
+Json describe(const Rollouts& rollouts, double unit) {
   const std::vector<float> reward = flatten(rollouts.reward), gold = flatten(rollouts.gold);
   const auto count = static_cast<double>(rollouts.row_count());
   Json figures = {{"reward", mean_of(reward)},
@@ -223,11 +234,7 @@ Json describe(const Rollouts& rollouts) {
                   {"response_length", static_cast<double>(rollouts.row_begin.back()) / count},
                   {"ended", static_cast<double>(std::ranges::count(rollouts.ended, 1)) / count}};
   if (!rollouts.spread.empty()) figures["reward_std"] = mean_of(flatten(rollouts.spread));
-  if (rollouts.responses >= 2) {
-    const DifferenceStatistics differences = difference_statistics(rollouts.reward, 0);
-    figures["reward_difference_mean"] = differences.mean;
-    figures["reward_difference_variance"] = differences.variance;
-  }
+  if (rollouts.responses >= 2) figures.update(describe_differences(rollouts.reward, unit));
   if (gold.empty()) return figures;
   figures["gold_reward"] = mean_of(gold);
   if (const auto accuracy = gold_accuracy(rollouts.reward, rollouts.gold)) figures["gold_accuracy"] = *accuracy;

@@ -73,7 +73,8 @@ void save_rollouts(const std::string& path, const Rollouts& rollouts, const Poli
 
 // What the rollouts show, over all responses: reward and its deviation, reward_std (an ensemble's mean spread), gold_reward, gold_accuracy
 // (share of pairs of one prompt's responses that the reward model orders as the gold one), reward_difference_mean and _variance within
-// prompts, response_length in tokens, ended.
-Json describe(const Rollouts& rollouts);
+// prompts, response_length in tokens, ended. With a `unit` of rewards (0: none) also that, as reward_difference_unit, and in it
+// reward_difference_scaled_mean, _near_ties and _histogram, as DifferenceStatistics has them.
+Json describe(const Rollouts& rollouts, double unit = 0);
 
 }  // namespace metarm

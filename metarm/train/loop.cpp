@@ -65,12 +65,12 @@ class Loop {
     good_ = first - 1;
     try {
       summary_.steps = take_steps(first);
+      if (summary_.steps == total_steps_) finish(first < total_steps_);
     } catch (const Error& error) {
       const std::optional<std::int64_t> good = run_.last_checkpoint(good_);
       if (error.kind() != ErrorKind::input || !good) throw;
       throw Error(error.kind(), fmt::format("{}; the last good checkpoint is {}", error.what(), run_.checkpoint_path(*good)));
     }
-    if (summary_.steps == total_steps_) finish(first < total_steps_);
     if (best_.step() > 0 && best_.step() != summary_.steps) return_to_best();
     run_.remove_old_checkpoints(total_steps_, training_.save_total_limit, best_.step());
     summary_.skipped_steps = run_.skipped_steps();

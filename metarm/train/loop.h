@@ -61,7 +61,7 @@ struct TrainingSummary {
 // skipped and counted; ten in a row are an error, and so are two at the end. A checkpoint is good once the step after it was taken: only
 // then do older ones go, so that a run that diverges leaves the last good one. With
 // --early-stopping-patience the best evaluation so far has a checkpoint, which stays, and the finished model is that one. An input error of
-// a step names it.
+// a step or an evaluation names the last good checkpoint.
 TrainingSummary run_training(TrainingSetup& setup, const Objective& objective, const TrainingOptions& training, RunDirectory& run,
                              Log& log);
 

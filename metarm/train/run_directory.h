@@ -38,8 +38,8 @@ class RunDirectory {
   // Makes the folder where there is none; nothing is written before. From here on: temporary files, and rows of metrics.jsonl and events
   // beyond `step` (0: all), which a killed run left, are dropped.
   void begin_at(std::int64_t step);
-  // Appends one row, {"step", "time_s", ...}, to metrics.jsonl and its numbers to the TensorBoard events. `metrics` must be an object with
-  // numbers.
+  // Appends one row, {"step", "time_s", ...}, to metrics.jsonl and its numbers to the TensorBoard events. `metrics` must be an object; what
+  // is no number in it, as a histogram, is no event.
   void record(std::int64_t step, Json metrics);
   std::int64_t skipped_steps() const { return skipped_steps_; }  // recorded with `skipped`, before a kill too
   // `write(folder)` fills the run's folder itself with the finished model.

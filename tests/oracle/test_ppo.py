@@ -241,6 +241,7 @@ def test_gold_rewards_and_probe_prompts(tmp_path):
         assert row["kl"] == pytest.approx(0, abs=1e-4)  # the reference is the policy itself
     assert probes[0]["eval_reward"] == probes[1]["eval_reward"], "probes draw anew although nothing changed"
     assert probes[0]["eval_reward_difference_variance"] > 0 and probes[0]["eval_gold_accuracy"] == 1
+    assert probes[0]["eval_kl"] == pytest.approx(0, abs=1e-4)
 
 
 ADAPTERS = {"lora_rank": 4, "lr": 3e-2}

@@ -30,10 +30,38 @@ TEST(Completion, BothCalls) {
   EXPECT_FALSE(texts.choices[1].ended);
   EXPECT_EQ(texts.prompt_tokens, 5);
   EXPECT_EQ(texts.answer_tokens, 7);
-  const Completion chat = parse(R"({"choices": [{"message": {"role": "assistant", "content": "hi"}}, {"message": {"content": null}}]})");
+  const Completion chat = parse(R"({"choices": [{"message": {"role": "assistant", "content": "hi"}}, {"message": {"content": ""}}]})");
   EXPECT_EQ(chat.choices[0].text, "hi");
   EXPECT_EQ(chat.choices[1].text, "");
   EXPECT_EQ(chat.answer_tokens, 0);
+}
+
+TEST(Completion, WhatWasCutBeforeTheAnswerHasNoText) {
+  const auto has_text = [](const char* message, const char* finish_reason) {
+    const Json choice = {{"message", Json::parse(message)}, {"finish_reason", finish_reason}};
+    Json answer;
+    answer["choices"].push_back(choice);
+    return parse_completion(answer, "url").choices[0].text.has_value();
+  };
+  EXPECT_FALSE(has_text(R"({"content": null, "reasoning_content": "Let me"})", "length"));
+  EXPECT_FALSE(has_text(R"({"content": null})", "stop"));
+  EXPECT_FALSE(has_text(R"({"content": "", "reasoning_content": "Let me"})", "length"));
+  EXPECT_TRUE(has_text(R"({"content": "", "reasoning_content": "Let me be silent."})", "stop"));
+  EXPECT_TRUE(has_text(R"({"content": "", "reasoning_content": ""})", "length"));
+  EXPECT_TRUE(has_text(R"({"content": "", "reasoning_content": null})", "length"));
+}
+
+TEST(Completion, EndsOfItsOwn) {
+  const auto ended = [](const Json& finish_reason) {
+    const Json choice = {{"text", "a"}, {"finish_reason", finish_reason}};
+    Json answer;
+    answer["choices"].push_back(choice);
+    return parse_completion(answer, "url").choices[0].ended;
+  };
+  for (const char* reason : {"stop", "eos", "eos_token", "stop_sequence"}) EXPECT_TRUE(ended(reason)) << reason;
+  EXPECT_FALSE(ended("length"));
+  EXPECT_FALSE(ended(nullptr));
+  EXPECT_FALSE(parse(R"({"choices": [{"text": "a"}]})").choices[0].ended);
 }
 
 TEST(Completion, WrongTypesAreErrors) {
@@ -47,6 +75,10 @@ TEST(Completion, WrongTypesAreErrors) {
       {R"({"choices": [{"message": "a"}]})", "url: choices[0]: message: expected an object with content, got text"},
       {R"({"choices": [{"message": {"content": []}}]})", "url: choices[0]: message: content: expected text, got list"},
       {R"({"choices": [{"text": "a", "finish_reason": 3}]})", "url: choices[0]: finish_reason: expected text, got number"},
+      {R"({"choices": [{"text": "a", "finish_reason": "abort"}]})",
+       "url: choices[0]: finish_reason: expected stop or length, got \"abort\""},
+      {R"({"choices": [{"message": {"content": null}, "finish_reason": "content_filter"}]})",
+       "url: choices[0]: finish_reason: expected stop or length, got \"content_filter\""},
       {R"({"choices": [{"text": "a", "index": -1}]})", "url: choices[0]: index: expected a whole number of at least 0, got -1"},
       {R"({"choices": [{"text": "a", "index": "0"}]})", "url: choices[0]: index: expected a whole number of at least 0, got text"},
       {R"({"choices": [{"text": "a"}], "usage": 3})", "url: usage: expected an object, got number"},

@@ -68,6 +68,8 @@ FAULTS = {
     "choices is null": lambda s, b: Reply({"choices": None}),
     "usage is a list": lambda s, b: Reply(echo(s, b).body | {"usage": []}),
     "an error with status 200": lambda s, b: Reply({"error": {"message": "cold"}}),
+    "aborted": lambda s, b: Reply(completion(b, ["half a"] * b["n"], finish="abort")),
+    "filtered": lambda s, b: Reply(completion(b, [""] * b["n"], finish="content_filter")),
 }
 
 
@@ -196,6 +198,27 @@ def test_hopeless_answers_name_address_and_row(tmp_path):
         assert len(server.asked) == 2
     with CompletionServer(lambda s, b: Reply("[" * 300)) as server:
         assert "expected at most 256 nested" in failed(tmp_path, server, "--retries", 0, code=3)
+
+
+def test_an_aborted_response_is_none(tmp_path):
+    with CompletionServer(lambda s, b: Reply(completion(b, ["half a"] * b["n"], finish="abort"))) as server:
+        line = failed(tmp_path, server, "--retries", 0, "--concurrency", 1, code=3)
+        assert line == f'metarm: prompts.jsonl:1: {server.url}/v1/completions: choices[0]: finish_reason: expected stop or length, got "abort"'
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_model_cut_while_it_reasons_has_not_answered(content, tmp_path):
+    """vLLM's null and llama.cpp's empty text: tried again, then an error that says what to do; never an empty response."""
+    write_rows(tmp_path / "prompts.jsonl", [{"prompt": [{"role": "user", "content": "Hi"}]}])
+    cut = Reply({"choices": [{"message": {"role": "assistant", "content": content, "reasoning_content": "Let me see"}, "finish_reason": "length"}]})
+    with CompletionServer(lambda s, b: cut) as server:
+        line = failed(tmp_path, server, "--retries", 1, code=3)
+        assert line.startswith(f"metarm: prompts.jsonl:1: {server.url}/v1/chat/completions: content: expected text, got none, as where a model is cut while it still reasons")
+        assert line.endswith("; raise --max-new-tokens; tried 2 times") and len(server.asked) == 2
+    with CompletionServer(lambda s, b: cut if s.count(b) == 1 else echo(s, b)) as server:
+        sample(tmp_path, server)
+    (row,) = read_rows(tmp_path / "out.jsonl")
+    assert len(row["responses"]) == 3 and all(response.startswith(" Hi #") for response in row["responses"])
 
 
 def test_what_came_before_an_error_is_kept(tmp_path):

@@ -85,7 +85,7 @@ const PANELS = [
     ],
     note: "Proxy: by the reward model that is optimised.",
   },
-  { title: "KL", keys: [["kl"]], note: "From the reference policy, nats a response." },
+  { title: "KL", keys: [["kl"], ["eval_kl", PROBE]], note: "From the reference policy, nats a response." },
   { title: "Gold accuracy", keys: [["gold_accuracy"], ["eval_gold_accuracy", PROBE]], note: "Pairs of responses that both order alike." },
   {
     title: "Reward differences: mean",
@@ -93,6 +93,16 @@ const PANELS = [
     note: "Between the responses to one prompt.",
   },
   { title: "Reward differences: variance", keys: [["reward_difference_variance"], ["eval_reward_difference_variance", PROBE]] },
+  {
+    title: "Reward differences: mean / unit",
+    keys: [["eval_reward_difference_scaled_mean", PROBE]],
+    note: "In units of the deviation of the first step\u2019s rewards.",
+  },
+  {
+    title: "Reward differences: near ties",
+    keys: [["eval_reward_difference_near_ties", PROBE]],
+    note: "Pairs nearer than a tenth of that deviation.",
+  },
   { title: "Entropy", keys: [["entropy"]], note: "Of the policy\u2019s next token." },
   { title: "Response length", keys: [["response_length"], ["eval_response_length", PROBE]], note: "Tokens." },
   { title: "Ended by themselves", keys: [["ended"], ["eval_ended", PROBE]], note: "Share of responses that came to their end." },
