@@ -29,25 +29,25 @@ def winners(proxy, n, rng):
     return [max(order[start : start + n], key=lambda index: proxy[index]) for start in range(0, len(order) - n + 1, n)]
 
 
-def agreement(judge, gold, chosen):
-    """(share of pairs of `chosen` responses that `judge` orders as `gold` does, pairs); ties of the judge count one half."""
-    right = pairs = 0
-    for i, a in enumerate(chosen):
-        for b in chosen[:i]:
-            if gold[a] == gold[b]:
-                continue
-            product = (judge[a] - judge[b]) * (gold[a] - gold[b])
-            right += 1 if product > 0 else 0.5 if product == 0 else 0
-            pairs += 1
-    return right, pairs
+def gold_margins(judge, gold, chosen):
+    """Of each pair of `chosen` responses, without gold's ties, how much more `judge` gives to the one that gold prefers."""
+    return [(judge[a] - judge[b]) * (1 if gold[a] > gold[b] else -1) for i, a in enumerate(chosen) for b in chosen[:i] if gold[a] != gold[b]]
 
 
-def policy_accuracy(selector, judge, gold, n, seed, divisions=4):
-    """Accuracy of `judge` against gold on pairs of responses of best-of-n by `selector`; each [prompts][responses]."""
-    right = pairs = 0
+def accuracy(margins):
+    """Share of pairs that are ordered as gold orders them; ties count one half."""
+    return sum(1 if margin > 0 else 0.5 if margin == 0 else 0 for margin in margins) / len(margins)
+
+
+def policy_margins(selector, judge, gold, n, seed, divisions=4):
+    """gold_margins of `judge` on pairs of responses of best-of-n by `selector`; each [prompts][responses]."""
+    margins = []
     for prompt in range(len(gold)):
         rng = random.Random(f"{seed} {n} {prompt}")
         for _ in range(divisions):
-            found = agreement(judge[prompt], gold[prompt], winners(selector[prompt], n, rng))
-            right, pairs = right + found[0], pairs + found[1]
-    return right / pairs
+            margins += gold_margins(judge[prompt], gold[prompt], winners(selector[prompt], n, rng))
+    return margins
+
+
+def policy_accuracy(selector, judge, gold, n, seed):
+    return accuracy(policy_margins(selector, judge, gold, n, seed))

@@ -3,7 +3,7 @@
 import json
 
 from gold import settings as S
-from gold.bestof import agreement
+from gold.bestof import accuracy, gold_margins
 from gold.bestofn import LAST, drop_model, pair_figures, rewards
 from gold.material import make_proxy, score
 from gold.work import read_rows, write_rows
@@ -89,8 +89,7 @@ def measure_round(work, name):
     unit = figures["reward_deviation"]
     for pool in S.EXAMINED:
         gold, judge = rewards(work.path(f"{name}/{pool}.gold.jsonl")), rewards(work.path(f"{name}/{pool}.jsonl"))
-        found = [agreement(a, b, range(len(b))) for a, b in zip(judge, gold, strict=True)]
-        figures[f"{pool}.accuracy_own"] = sum(right for right, _ in found) / sum(pairs for _, pairs in found)
+        figures[f"{pool}.accuracy_own"] = accuracy([margin for a, b in zip(judge, gold, strict=True) for margin in gold_margins(a, b, range(len(b)))])
         figures[f"{pool}.gold"] = sum(map(sum, gold)) / sum(map(len, gold))
         figures[f"{pool}.proxy"] = sum(map(sum, judge)) / sum(map(len, judge)) / unit
     return figures

@@ -90,8 +90,11 @@ def main():
         for number in range(1, S.ROUNDS + 1):
             found = [row for row in rows if row["setting"] == setting]
             print(f"\n{setting}, round {number}\n\n{tables.table(found, BEST_OF_N if setting == 'best-of-n' else MOVING, number)}")
+    fixed = [row for row in rows if row["setting"] == "best-of-n"]
+    for pool in bestofn.MEASURED if fixed else ():
+        print(f"\nover-optimisation, {pool}, round {S.ROUNDS}\n\n{tables.over_optimisation(fixed, pool, S.ROUNDS)}")
     planned = [method.name for method in S.QUESTION if method.options.get("method") == "meta"]
-    print(f"\nwhat was asked, round {S.ROUNDS}\n\n{tables.verdicts([row for row in rows if row['setting'] == 'best-of-n'], planned, BEST_OF_N[:2], S.ROUNDS)}")
+    print(f"\nwhat was asked, round {S.ROUNDS}\n\n{tables.verdicts(fixed, planned, BEST_OF_N[:2], S.ROUNDS)}")
     seconds = work.seconds()
     print(f"\n{len(seconds)} steps done, {sum(seconds.values()) / 3600:.2f} hours in all; figures: {options.figures}")
 

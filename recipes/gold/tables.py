@@ -4,6 +4,8 @@ import json
 import statistics
 from collections import defaultdict
 
+from gold.bestof import best_of_kl
+
 # Student's t, two-sided 95 %, by degrees of freedom.
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 # The same, 98.75 %: for four comparisons that share 5 %.
@@ -58,6 +60,25 @@ def table(rows, figures, round_number, against="none"):
         for figure, _ in figures:
             apart = differences(rows, method, against, figure, round_number)
             cells += [shown([row[figure] for row in seeds.values()]), shown(apart) if apart and method != against else ""]
+        lines.append(f"| {method} | {len(seeds)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def over_optimisation(rows, pool, round_number):
+    """Markdown: a line a method, gold reward of the best of each n, means over seeds, and seed by seed what the largest n has more than n = 1 and than the n that is best on average; 95 % intervals.
+
+    Where the largest is the best, the last cell is empty. The best n is chosen by the same figures: an interval just below 0 is no proof.
+    """
+    figure = f"{pool}.gold_best_of_"
+    numbers = sorted({int(name.removeprefix(figure)) for row in rows for name in row if name.startswith(figure)})
+    most = numbers[-1]
+    apart = lambda seeds, n: shown([row[f"{figure}{most}"] - row[f"{figure}{n}"] for row in seeds.values()])
+    lines = [f"| method | seeds | n = {' | '.join(map(str, numbers))} | {most} − 1 | {most} − best |", "| --- " * (4 + len(numbers)) + "|",
+             "| KL, nats | | " + " | ".join(f"{best_of_kl(n):.2f}" for n in numbers) + " | | |"]
+    for method, seeds in by_method(rows, round_number).items():
+        means = {n: statistics.fmean(row[f"{figure}{n}"] for row in seeds.values()) for n in numbers}
+        best = max(numbers, key=means.get)
+        cells = [*(f"{mean:.3f}" for mean in means.values()), apart(seeds, 1), f"{apart(seeds, best)} (n = {best})" if best != most else ""]
         lines.append(f"| {method} | {len(seeds)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

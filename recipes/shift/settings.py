@@ -4,7 +4,7 @@ SEEDS = (1, 2, 3, 4, 5)
 MEMBERS = 5  # of an ensemble
 
 # name -> options of `metarm train` beside those of recipes/gold's proxies, as many steps as theirs; with a consistency_coef unlabelled
-# groups of the shifted responses are read beside the pairs
+# groups of the shifted responses are read beside the pairs; with eval_steps the pairs that are neither learned nor measured
 TRAININGS = {
     "dropout 0.1": {"dropout": 0.1},
     "weight decay 0.1": {"weight_decay": 0.1},
@@ -13,6 +13,7 @@ TRAININGS = {
     "pull to the start 1000": {"l2_sp": 1000},
     "3 of 6 layers frozen": {"freeze_layers": 3},
     "unfrozen every 5 steps": {"unfreeze_every": 5},
+    "early stopping": {"eval_steps": 10, "early_stopping_patience": 1},
     "layer rates 0.7": {"layer_lr_decay": 0.7},
     "head of zeros": {"init_head": "zeros"},
     "consistency 1": {"dropout": 0.1, "consistency_coef": 1.0},
@@ -30,8 +31,20 @@ AUGMENTATIONS = {
     "other prompts' responses, filtered": {"cross_chosen_share": 0.25, "cross_rejected_share": 0.25, "cross_neutral_share": 0.17, "min_label_gap": 0.2},
     "corruptions": {"truncate_share": 0.25, "repeat_share": 0.25, "shuffle_share": 0.25, "swap_share": 0.25},
     "balanced lengths": {"balance_lengths": "weight"},
-    "pseudo-labels": {"groups": True, "min_confidence": 0.7},
-    "pseudo-labels, surest first": {"groups": True, "min_confidence": 0.7, "order": "confidence"},
+    "pseudo-labels": {"groups": True, "select": "all", "min_confidence": 0.7},
+    "pseudo-labels, surest first": {"groups": True, "select": "all", "min_confidence": 0.7, "order": "confidence"},
+}
+META = "MetaRM 0.1"  # also of the aligned ensemble's members
+# name -> options of `metarm align` for one round from the plain model; `eval_steps`: on the pairs that are neither learned nor measured
+ALIGNMENTS = {
+    "none": {"method": "none"},
+    META: {"meta_lr": 0.1},
+    "MetaRM 0.1, hard half": {"meta_lr": 0.1, "hard_groups": 0.5},
+    "MetaRM 0.1, near-duplicates out": {"meta_lr": 0.1, "max_overlap": 0.5},
+    "MetaRM 0.1, adapted": {"meta_lr": 0.1, "meta_adapt": 1.0},
+    "MetaRM 0.1, adapted intervals": {"meta_lr": 0.1, "meta_adapt": 1.0, "meta_adapt_target": "interval"},
+    "MetaRM 0.1, clusters": {"meta_lr": 0.1, "balance_by": "clusters"},
+    "MetaRM 0.1, backed off": {"meta_lr": 0.1, "meta_backoff": 0.5, "eval_steps": 5},
 }
 # name -> options of `metarm ensemble` for the members
 ENSEMBLES = {
@@ -40,15 +53,4 @@ ENSEMBLES = {
     "ensemble of 5, worst": {"aggregate": "min"},
     "ensemble of 5, mean - 0.5 variance": {"aggregate": "uncertainty", "uncertainty_weight": 0.5},
 }
-MERGED, DISTILLED = "weights of 5 averaged", "distilled from 5"
-# name -> options of `metarm align` for one round from the plain model; `eval_steps`: on the pairs that are neither learned nor measured
-ALIGNMENTS = {
-    "none": {"method": "none"},
-    "MetaRM 0.1": {"meta_lr": 0.1},
-    "MetaRM 0.1, hard half": {"meta_lr": 0.1, "hard_groups": 0.5},
-    "MetaRM 0.1, near-duplicates out": {"meta_lr": 0.1, "max_overlap": 0.5},
-    "MetaRM 0.1, adapted": {"meta_lr": 0.1, "meta_adapt": 1.0},
-    "MetaRM 0.1, adapted intervals": {"meta_lr": 0.1, "meta_adapt": 1.0, "meta_adapt_target": "interval"},
-    "MetaRM 0.1, clusters": {"meta_lr": 0.1, "balance_by": "clusters"},
-    "MetaRM 0.1, backed off": {"meta_lr": 0.1, "meta_backoff": 0.5, "eval_steps": 5},
-}
+ALIGNED, MERGED, DISTILLED = "ensemble of 5, each MetaRM 0.1", "weights of 5 averaged", "distilled from 5"

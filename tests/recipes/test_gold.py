@@ -159,3 +159,19 @@ def test_tables_compare_seed_by_seed():
     rows = [{"method": method, "seed": seed, "round": 1, "x": value + seed} for method, value in (("none", 0.0), ("meta", 0.5)) for seed in (1, 2, 3)]
     lines = tables.table(rows, [("x", "X")], 1).splitlines()
     assert lines[2] == "| none | 3 | 2.000 ± 2.484 |  |" and lines[3] == "| meta | 3 | 2.500 ± 2.484 | 0.500 ± 0.000 |"
+
+
+def test_over_optimisation_is_seen_seed_by_seed():
+    """By hand: 4 − 1 is 0.5, 0.8, 0.5, deviation √0.03; 4 − 2 is −0.5, −0.4, −0.3, deviation 0.1; t of two degrees of freedom is 4.303."""
+    gold = {"none": ([0.0, 0.0, 0.0], [1.0, 1.2, 0.8], [0.5, 0.8, 0.5]), "vanilla": ([0.0], [0.25], [0.5])}
+    rows = [{"method": method, "seed": seed, "round": round_number, "pool.gold_best_of_1": one, "pool.gold_best_of_2": two, "pool.gold_best_of_4": four, "other.gold_best_of_8": 9.0}
+            for method, values in gold.items() for round_number in ([1, 2] if method == "none" else [0]) for seed, (one, two, four) in enumerate(zip(*values))]
+    for row in rows:
+        row["pool.gold_best_of_1"] += 7 * (row["round"] == 1)  # an earlier round, which does not count
+    assert tables.over_optimisation(rows, "pool", 2).splitlines() == [
+        "| method | seeds | n = 1 | 2 | 4 | 4 − 1 | 4 − best |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| KL, nats | | 0.00 | 0.19 | 0.64 | | |",
+        "| none | 3 | 0.000 | 1.000 | 0.600 | 0.600 ± 0.430 | -0.400 ± 0.248 (n = 2) |",
+        "| vanilla | 1 | 0.000 | 0.250 | 0.500 | 0.500 |  |",
+    ]

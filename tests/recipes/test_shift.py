@@ -31,6 +31,7 @@ def test_every_part_is_measured(finished):
     rows = study.collect(finished, [1])
     assert [row["method"] for row in rows] == parts.all_names() and len(rows) == len(set(parts.all_names()))
     assert all(math.isfinite(value) for row in rows for value in row.values() if not isinstance(value, str))
+    assert {row["method"] for row in rows if "meta_cosine" in row} == {*S.ALIGNMENTS} - {"none"} and all(abs(row.get("meta_cosine", 0)) <= 1 for row in rows)
     table = study.tables.table(rows, study.SHOWN[:2], 0, against=parts.PLAIN)
     assert table.count("\n") == len(rows) + 1
 
@@ -64,7 +65,7 @@ def last_step(folder):
 
 
 def test_trainings_are_as_long_as_the_plain_one(finished):
-    trained = [finished.path(f"{parts.part_folder(1, name)}/rm") for name in (*S.TRAININGS, *S.AUGMENTATIONS, S.DISTILLED)]
+    trained = [finished.path(f"{parts.part_folder(1, name)}/rm") for name in (*S.TRAININGS, *S.AUGMENTATIONS, S.DISTILLED) if name != "early stopping"]
     steps = {last_step(folder) for folder in (*trained, *map(finished.path, parts.member_folders(1)))}
     assert steps == {last_step(finished.path("seed-1/proxy"))}
 
@@ -91,6 +92,7 @@ def test_the_cost_is_that_of_all_steps_that_make_it(finished):
     assert cost[parts.PLAIN] == of("proxy")
     assert cost["dropout 0.1"] == of("parts/dropout-0.1/rm")
     assert cost["corruptions"] == of("parts/corruptions/pairs.jsonl", "parts/corruptions/rm")
+    assert cost["pseudo-labels"] == of("proxy", "round-0/train.jsonl", *(f"parts/pseudo-labels/{step}" for step in ("groups.jsonl", "scored.jsonl", "pairs.jsonl", "rm")))
     assert cost["none"] == of("proxy", "round-0/train.jsonl", "parts/none/groups.jsonl", "parts/none/rm")
     members = ("start", "members/0", "members/1")
     assert cost[S.MERGED] == of(*members, f"parts/{parts.slug(S.MERGED)}/rm")
@@ -98,8 +100,8 @@ def test_the_cost_is_that_of_all_steps_that_make_it(finished):
 
 
 def test_figures_of_pairs():
-    pairs = [{"chosen_reward": 2.0, "rejected_reward": 1.0}, {"chosen_reward": 0.0, "rejected_reward": 3.0}]
-    assert parts.log_loss(pairs) == pytest.approx((math.log1p(math.exp(-1)) + math.log1p(math.exp(3))) / 2)
+    margins = [1.0, -3.0]
+    assert parts.log_loss(margins) == pytest.approx((math.log1p(math.exp(-1)) + math.log1p(math.exp(3))) / 2)
     sure, surer = 1 / (1 + math.exp(-1)), 1 / (1 + math.exp(-3))
-    assert parts.calibration_error(pairs, bins=2) == pytest.approx(((1 - sure) + surer) / 2)
-    assert parts.calibration_error(pairs, bins=1) == pytest.approx(abs(sure + surer - 1) / 2)
+    assert parts.calibration_error(margins, bins=2) == pytest.approx(((1 - sure) + surer) / 2)
+    assert parts.calibration_error(margins, bins=1) == pytest.approx(abs(sure + surer - 1) / 2)
