@@ -40,16 +40,27 @@ bool is_number(std::string_view core) {
   return core[0] >= '0' && core[0] <= '9' && core.find_first_not_of("0123456789.,:") == std::string_view::npos;
 }
 
-void add_names(std::string_view text, std::string_view sentence, std::vector<FoundName>& names) {
+// "1." or "2)", as before an item of a list.
+bool numbers_item(std::string_view word, std::string_view core) {
+  const std::string_view after = word.substr(offset_in(word, core) + core.size());
+  return is_number(core) && (after.starts_with('.') || after.starts_with(')'));
+}
+
+// To `names` those within the sentence, to `beginnings` its first word where that has a capital.
+void add_names(std::string_view text, std::string_view sentence, std::vector<FoundName>& names, std::vector<std::string_view>& beginnings) {
   std::size_t run_end = std::string_view::npos;  // where a name's next word would begin
   bool first = true;
   for (const std::string_view word : list_words(sentence)) {
     const std::string_view core = core_of(word);
     if (core.empty()) continue;
+    const bool is_last = offset_in(sentence, word) + word.size() == sentence.size();
+    if (first && !is_last && numbers_item(word, core)) continue;
     const std::size_t begin = offset_in(text, core), end = begin + core.size();
     if (is_number(core)) {
       names.push_back({NameKind::number, core});
-    } else if (!first && is_capitalised(core)) {
+    } else if (first && is_capitalised(core)) {
+      beginnings.push_back(core);
+    } else if (is_capitalised(core)) {
       if (begin == run_end)
         names.back().text = text.substr(offset_in(text, names.back().text), end - offset_in(text, names.back().text));
       else
@@ -57,6 +68,22 @@ void add_names(std::string_view text, std::string_view sentence, std::vector<Fou
       run_end = end + 1;
     }
     first = false;
+  }
+}
+
+// A sentence that begins with a name known from within another: its first words are that name, too.
+void add_beginnings(std::string_view text, const std::vector<std::string_view>& beginnings, std::vector<FoundName>& names) {
+  std::set<std::string_view> known;
+  for (const FoundName& name : names) known.insert(name.text);
+  for (const std::string_view word : beginnings) {
+    const std::size_t begin = offset_in(text, word);
+    const auto next = std::ranges::lower_bound(names, begin, {}, [&](const FoundName& name) { return offset_in(text, name.text); });
+    const bool is_followed = next != names.end() && offset_in(text, next->text) == begin + word.size() + 1;
+    const std::string_view run = text.substr(begin, word.size() + (is_followed ? 1 + next->text.size() : 0));
+    if (is_followed && known.contains(run))
+      next->text = run;
+    else if (known.contains(word))
+      names.insert(next, FoundName{NameKind::name, word});
   }
 }
 
@@ -74,7 +101,9 @@ const std::string* draw_other(const std::vector<std::string>& pool, std::string_
 
 std::vector<FoundName> list_names(std::string_view text) {
   std::vector<FoundName> names;
-  for (const std::string_view sentence : list_sentences(text)) add_names(text, sentence, names);
+  std::vector<std::string_view> beginnings;
+  for (const std::string_view sentence : list_sentences(text)) add_names(text, sentence, names, beginnings);
+  add_beginnings(text, beginnings, names);
   return names;
 }
 

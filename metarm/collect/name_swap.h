@@ -1,7 +1,8 @@
 // Names and numbers of a response in the place of others: a text that reads as well and says something false.
 //
-// A name is a run of words that begin with a capital and do not begin a sentence ("I" is none); a number is a word of digits, points,
-// commas and colons. Scripts without capitals have no names here, and in German every noun is one.
+// A name is a run of words that begin with a capital and do not begin a sentence ("I" is none), or one of these again where a sentence
+// begins; a number is a word of digits, points, commas and colons, but not that of a list's item ("1. Milk", "2) Tea"). Scripts without
+// capitals have no names here, and in German every noun is one.
 #pragma once
 
 #include <optional>

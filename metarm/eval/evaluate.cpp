@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <utility>
 
 #include "metarm/model/hidden_states.h"
 
@@ -67,23 +69,35 @@ GroupRewards score_groups(Ranks& ranks, const Scorer& scorer, std::span<const st
   return all;
 }
 
-std::vector<PairRewards> score_pairs(Ranks& ranks, const Scorer& scorer, std::span<const EncodedPair> pairs, std::int64_t tokens_per_batch,
-                                     const RowsDone& progress) {
+PairScores score_pairs(Ranks& ranks, const Scorer& scorer, std::span<const EncodedPair> pairs, std::int64_t tokens_per_batch,
+                       const RowsDone& progress) {
   std::vector<std::vector<TokenIds>> groups;
   groups.reserve(pairs.size());
   for (const EncodedPair& pair : pairs) groups.push_back({pair.chosen, pair.rejected});
-  std::vector<PairRewards> rewards;
-  for (const std::vector<float>& reward : score_groups(ranks, scorer, groups, tokens_per_batch, progress).rewards)
-    rewards.push_back({reward[0], reward[1]});
-  return rewards;
+  GroupRewards scored = score_groups(ranks, scorer, groups, tokens_per_batch, progress);
+  PairScores scores{{}, std::move(scored.deviations)};
+  for (const std::vector<float>& reward : scored.rewards) scores.rewards.push_back({reward[0], reward[1]});
+  return scores;
 }
 
-std::vector<std::vector<float>> score_responses(Ranks& ranks, const Scorer& scorer, std::span<const EncodedGroup> groups,
-                                                std::int64_t tokens_per_batch, const RowsDone& progress) {
+GroupRewards score_responses(Ranks& ranks, const Scorer& scorer, std::span<const EncodedGroup> groups, std::int64_t tokens_per_batch,
+                             const RowsDone& progress) {
   std::vector<std::vector<TokenIds>> responses;
   responses.reserve(groups.size());
   for (const EncodedGroup& group : groups) responses.push_back(group.responses);
-  return score_groups(ranks, scorer, responses, tokens_per_batch, progress).rewards;
+  return score_groups(ranks, scorer, responses, tokens_per_batch, progress);
+}
+
+std::optional<double> mean_deviation(std::span<const std::vector<float>> deviations) {
+  double sum = 0, texts = 0;
+  for (const std::vector<float>& group : deviations) {
+    for (const float deviation : group) {
+      if (std::isnan(deviation)) continue;
+      sum += deviation;
+      ++texts;
+    }
+  }
+  return texts > 0 ? std::optional(sum / texts) : std::nullopt;
 }
 
 at::Tensor hidden_states(Ranks& ranks, const RewardModel& reward_model, std::span<const std::vector<TokenIds>> groups,

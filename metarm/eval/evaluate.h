@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,12 +25,19 @@ using RowsDone = std::function<void(std::int64_t done)>;
 GroupRewards score_groups(Ranks& ranks, const Scorer& scorer, std::span<const std::vector<TokenIds>> groups, std::int64_t tokens_per_batch,
                           const RowsDone& progress = {});
 
-// One entry a pair, in order; each pair is one token tree. All ranks together, and so below.
-std::vector<PairRewards> score_pairs(Ranks& ranks, const Scorer& scorer, std::span<const EncodedPair> pairs, std::int64_t tokens_per_batch,
-                                     const RowsDone& progress = {});
+// One entry a pair, in order; `deviations` as those of GroupRewards, of chosen and rejected.
+struct PairScores {
+  std::vector<PairRewards> rewards;
+  std::vector<std::vector<float>> deviations = {};
+};
+// Each pair is one token tree. All ranks together, and so below.
+PairScores score_pairs(Ranks& ranks, const Scorer& scorer, std::span<const EncodedPair> pairs, std::int64_t tokens_per_batch,
+                       const RowsDone& progress = {});
 // One vector a group, in order; each group is one token tree.
-std::vector<std::vector<float>> score_responses(Ranks& ranks, const Scorer& scorer, std::span<const EncodedGroup> groups,
-                                                std::int64_t tokens_per_batch, const RowsDone& progress = {});
+GroupRewards score_responses(Ranks& ranks, const Scorer& scorer, std::span<const EncodedGroup> groups, std::int64_t tokens_per_batch,
+                             const RowsDone& progress = {});
+// Over the texts that were scored (NaN: one that was not); nothing where one reward model scored.
+std::optional<double> mean_deviation(std::span<const std::vector<float>> deviations);
 
 // model/hidden_states.h with the groups divided among ranks, as score_groups: float32 [B, D] on every rank.
 at::Tensor hidden_states(Ranks& ranks, const RewardModel& reward_model, std::span<const std::vector<TokenIds>> groups,

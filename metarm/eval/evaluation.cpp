@@ -59,7 +59,7 @@ double correlation_with_length(const std::vector<ResponseGroup>& groups, const s
 
 struct ScoredPairs {
   std::vector<EncodedPair> encoded;
-  std::vector<PairRewards> rewards;  // one an encoded pair
+  PairScores scores;
 };
 
 struct ScoredGroups {
@@ -109,7 +109,8 @@ class Evaluator {
       scored.scores.deviation = evaluation.pairs->statistics.reward_deviation;
       if (!options_.responses.empty()) {
         const std::vector<EncodedGroup> groups = encode_groups(encoder);
-        scored.scores.rewards = score_encoded(opened, groups);
+        GroupRewards rewards = score_encoded(opened, groups);
+        scored.scores.rewards = std::move(rewards.rewards), scored.scores.member_deviations = std::move(rewards.deviations);
         if (options_.outliers) find_outliers(scored, opened, encoder, pairs.encoded, groups);
       }
     }
@@ -135,7 +136,7 @@ class Evaluator {
   ScoredPairs score_pair_rows(const OpenRewardModel& opened, Encoder& encoder) const {
     ScoredPairs pairs{encoder.pairs(pairs_.rows), {}};
     check_any_fits("--pairs", options_, pairs_.rows.size(), pairs.encoded.size());
-    pairs.rewards = score_pairs(ranks_, opened.scorer, pairs.encoded, tokens(), show_progress(log_, "scoring pairs", pairs.encoded.size()));
+    pairs.scores = score_pairs(ranks_, opened.scorer, pairs.encoded, tokens(), show_progress(log_, "scoring pairs", pairs.encoded.size()));
     return pairs;
   }
 
@@ -145,14 +146,17 @@ class Evaluator {
     return encoded;
   }
 
-  std::vector<std::vector<float>> score_encoded(const OpenRewardModel& opened, const std::vector<EncodedGroup>& encoded) const {
-    const auto rewards =
+  // By row and response.
+  GroupRewards score_encoded(const OpenRewardModel& opened, const std::vector<EncodedGroup>& encoded) const {
+    const GroupRewards scored =
         score_responses(ranks_, opened.scorer, encoded, tokens(), show_progress(log_, "scoring responses", encoded.size()));
-    return values_by_row(groups_.rows, encoded, rewards);
+    GroupRewards by_row{values_by_row(groups_.rows, encoded, scored.rewards)};
+    if (opened.scorer.is_ensemble()) by_row.deviations = values_by_row(groups_.rows, encoded, scored.deviations);
+    return by_row;
   }
 
   std::vector<std::vector<float>> score_group_rows(const OpenRewardModel& opened, Encoder& encoder) const {
-    return score_encoded(opened, encode_groups(encoder));
+    return score_encoded(opened, encode_groups(encoder)).rewards;
   }
 
   void report(const Encoder& encoder) const {
@@ -161,14 +165,16 @@ class Evaluator {
 
   PairEvaluation evaluate_pairs(const ScoredPairs& pairs) const {
     PairEvaluation evaluation;
-    evaluation.statistics = pair_statistics(pairs.rewards);
-    evaluation.subsets = statistics_by_subset(pairs_.rows, pairs.encoded, pairs.rewards);
+    const std::vector<PairRewards>& rewards = pairs.scores.rewards;
+    evaluation.statistics = pair_statistics(rewards);
+    evaluation.reward_std = mean_deviation(pairs.scores.deviations);
+    evaluation.subsets = statistics_by_subset(pairs_.rows, pairs.encoded, rewards);
     std::vector<PairLengths> lengths;
     for (const EncodedPair& pair : pairs.encoded) {
       const Pair& row = pairs_.rows[static_cast<std::size_t>(pair.row)];
       lengths.push_back({response_characters(row.prompt, row.chosen), response_characters(row.prompt, row.rejected)});
     }
-    evaluation.length_bias = length_bias(pairs.rewards, lengths);
+    evaluation.length_bias = length_bias(rewards, lengths);
     evaluation.skipped = pairs_.report.skipped;
     return evaluation;
   }
@@ -179,6 +185,7 @@ class Evaluator {
     evaluation.outliers = scored.outlier_share;
     evaluation.differences = difference_statistics(scored_groups(scores.rewards), scores.deviation, options_.near_tie);
     evaluation.length_correlation = correlation_with_length(groups_.rows, scores.rewards);
+    evaluation.reward_std = mean_deviation(scores.member_deviations);
     evaluation.skipped = groups_.report.skipped;
     std::optional<std::vector<std::vector<float>>> second;
     if (!options_.second_rm.empty()) {
@@ -202,7 +209,7 @@ class Evaluator {
     if (!std::filesystem::is_directory(options_.before)) return read_group_scores(options_.before, groups_.rows);
     const OpenRewardModel opened = open(options_.before);
     Encoder encoder = opened.encoder();
-    const double deviation = pair_statistics(score_pair_rows(opened, encoder).rewards).reward_deviation;
+    const double deviation = pair_statistics(score_pair_rows(opened, encoder).scores.rewards).reward_deviation;
     GroupScores scores{score_group_rows(opened, encoder), deviation};
     report(encoder);
     return scores;

@@ -96,12 +96,14 @@ struct PairEvaluation {
   PairStatistics statistics;
   std::map<std::string, PairStatistics> subsets;
   LengthBias length_bias;
-  std::int64_t skipped = 0;  // malformed rows
+  std::optional<double> reward_std;  // of an ensemble, mean_deviation over chosen and rejected
+  std::int64_t skipped = 0;          // malformed rows
 };
 
 struct ResponseEvaluation {
   DifferenceStatistics differences;
-  double length_correlation = 0;  // within groups
+  double length_correlation = 0;     // within groups
+  std::optional<double> reward_std;  // as above, over the responses
   std::optional<RankAgreement> agreement;
   std::optional<SpreadLoss> spread_loss;
   std::optional<OutlierShare> outliers;

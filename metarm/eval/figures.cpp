@@ -90,6 +90,7 @@ Json to_json(const BenchmarkResult& result) {
 Json to_json(const ResponseEvaluation& responses) {
   Json json = to_json(responses.differences);
   json["length_correlation"] = responses.length_correlation;
+  if (responses.reward_std) json["reward_std"] = *responses.reward_std;
   if (responses.agreement) json["second_rm"] = to_json(*responses.agreement);
   if (responses.spread_loss) json["before"] = to_json(*responses.spread_loss);
   if (responses.outliers) json["outliers"] = to_json(*responses.outliers);
@@ -112,6 +113,10 @@ std::string length_text(const LengthBias& bias) {
   return text;
 }
 
+std::string members_text(const std::optional<double>& reward_std) {
+  return reward_std ? fmt::format("members: their rewards' deviation on a text {:.3f} on average\n", *reward_std) : "";
+}
+
 std::string pairs_text(const PairEvaluation& evaluation) {
   const PairStatistics& s = evaluation.statistics;
   std::string text = fmt::format("accuracy {} on {} pairs, margin {:.3f}, rewards {:.3f} ± {:.3f}\n",
@@ -119,7 +124,7 @@ std::string pairs_text(const PairEvaluation& evaluation) {
   text += fmt::format("calibration: log loss {:.3f}, Brier score {:.3f}, expected error {:.3f}\n", s.loss, s.brier, s.calibration_error);
   for (const CalibrationBin& bin : s.calibration)
     text += fmt::format("  confidence {:.3f}: right {:.3f} of {} pairs\n", bin.mean_confidence, bin.accuracy, bin.pairs);
-  text += length_text(evaluation.length_bias) + "\n";
+  text += length_text(evaluation.length_bias) + "\n" + members_text(evaluation.reward_std);
   if (evaluation.subsets.size() > 1)
     for (const auto& [subset, figures] : evaluation.subsets)
       text += fmt::format("  {:<16} {} on {} pairs\n", subset.empty() ? "(no subset)" : subset,
@@ -154,6 +159,7 @@ std::string responses_text(const ResponseEvaluation& evaluation) {
   else
     text += "\n";
   text += fmt::format("length: correlation with the reward within groups {}\n", number_text(evaluation.length_correlation));
+  text += members_text(evaluation.reward_std);
   if (const auto& second = evaluation.agreement)
     text += fmt::format("second reward model: Kendall's tau-b {} over {} groups; accuracy against it {} on {} pairs\n",
                         share_text(second->tau_b, second->tau_b_interval), second->groups,
@@ -206,6 +212,7 @@ Json to_json(const Evaluation& evaluation) {
   if (const auto& pairs = evaluation.pairs) {
     json["pairs"] = to_json(pairs->statistics);
     json["pairs"]["length"] = to_json(pairs->length_bias);
+    if (pairs->reward_std) json["pairs"]["reward_std"] = *pairs->reward_std;
     json["pairs"]["skipped"] = pairs->skipped;
     if (pairs->subsets.size() > 1)
       for (const auto& [subset, figures] : pairs->subsets) json["subsets"][subset] = to_json(figures);

@@ -76,6 +76,7 @@ std::vector<Json> prompt_rows(std::span<const ResponseGroup> groups, const Group
     Json row = to_json(groups[i]);
     const double spread = scaled_spread(scores, i);
     row["rewards"] = scores.rewards[i];
+    if (!scores.member_deviations.empty()) row["rewards_std"] = scores.member_deviations[i];
     row["spread"] = reward_spread(scores.rewards[i]);
     row["scaled_spread"] = spread;
     row["reward_deviation"] = scores.deviation;

@@ -14,8 +14,9 @@ namespace metarm {
 
 // What one reward model makes of the response groups.
 struct GroupScores {
-  std::vector<std::vector<float>> rewards;  // a vector a row, one a response; NaN where it was not scored
-  double deviation = 0;                     // the model's reward standard deviation on the pairs, the unit of its spreads
+  std::vector<std::vector<float>> rewards;                 // a vector a row, one a response; NaN where it was not scored
+  double deviation = 0;                                    // the model's reward standard deviation on the pairs, the unit of its spreads
+  std::vector<std::vector<float>> member_deviations = {};  // of an ensemble's members, in the shape of rewards; else empty
 };
 
 // Mean |r_i − r_j| over the pairs of a prompt's responses that were scored; NaN with fewer than two.
@@ -34,10 +35,10 @@ struct GroupOutliers {
   std::vector<std::vector<float>> distances, p_values;
 };
 
-// A row a group: its own fields with `rewards`, `spread`, `scaled_spread` (in units of `reward_deviation`), and where there is an earlier
-// model `before_rewards`, `before_scaled_spread` and `spread_loss`; where there is a second one `second_rewards` and `tau_b`; where there
-// are outliers `outlier_distances` and `outlier_p_values`. null for what is undefined. The largest loss first, without an earlier model the
-// smallest spread; what has neither last; else in the order given.
+// A row a group: its own fields with `rewards`, of an ensemble `rewards_std`, `spread`, `scaled_spread` (in units of `reward_deviation`),
+// and where there is an earlier model `before_rewards`, `before_scaled_spread` and `spread_loss`; where there is a second one
+// `second_rewards` and `tau_b`; where there are outliers `outlier_distances` and `outlier_p_values`. null for what is undefined. The
+// largest loss first, without an earlier model the smallest spread; what has neither last; else in the order given.
 std::vector<Json> prompt_rows(std::span<const ResponseGroup> groups, const GroupScores& scores,
                               const std::vector<std::vector<float>>* second, const GroupScores* before,
                               const GroupOutliers* outliers = nullptr);

@@ -25,6 +25,7 @@ struct BenchmarkItem {
   std::vector<std::string> texts;  // responses: version 1 chosen and rejected; version 2 the correct ones first
   std::int64_t correct = 1;        // num_correct of version 2
   std::vector<float> scores;       // one a response
+  Json row;                        // of version 1, as the data set has it
 };
 
 // Version 1: 1 where chosen > rejected, else 0. Version 2: 1 / (responses with the largest score) where the first response has it, else 0.

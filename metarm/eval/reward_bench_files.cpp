@@ -54,6 +54,7 @@ BenchmarkItem parse_item(const JsonRow& row, BenchmarkVersion version) {
     item.prior = messages != nullptr;
     item.prompt = item.prior ? alternating(*messages, item.where) : Conversation{{"user", std::get<std::string>(prompt)}};
     item.texts = {text_field(row.value, "chosen", item.where), text_field(row.value, "rejected", item.where)};
+    item.row = row.value;
     return item;
   }
   item.prompt = {{"user", text_field(row.value, "prompt", item.where)}};
@@ -67,12 +68,10 @@ BenchmarkItem parse_item(const JsonRow& row, BenchmarkVersion version) {
 }
 
 Json result_of(BenchmarkVersion version, const BenchmarkItem& item) {
-  if (version == BenchmarkVersion::reward_bench_2) {
-    if (is_ties(item.subset)) return nullptr;  // scored as a subset, not by items
-    const double result = item_result(version, item.scores);
-    return result == 0 ? Json(0) : Json(result);
-  }
-  return static_cast<int>(item_result(version, item.scores));
+  const double result = item_result(version, item.scores);
+  if (version == BenchmarkVersion::reward_bench) return static_cast<int>(result);
+  if (item.subset == "ties") return nullptr;  // the script looks for this spelling; rows of its data set's Ties have a result as all others
+  return result == 0 ? Json(0) : Json(result);
 }
 
 // The scripts' columns: one list a field, one entry an item.
@@ -99,6 +98,11 @@ Json score_columns(const BenchmarkResult& result, std::span<const BenchmarkItem*
   return columns;
 }
 
+void write_named(const std::filesystem::path& path, const std::string& text) {
+  std::filesystem::create_directories(path.parent_path());
+  write_file(path.string(), text);
+}
+
 void write_set(const std::filesystem::path& directory, const std::string& set, const BenchmarkResult& result,
                std::span<const BenchmarkItem* const> items, const BenchmarkLabels& labels,
                const std::function<std::string(const Conversation&)>& render) {
@@ -107,11 +111,38 @@ void write_set(const std::filesystem::path& directory, const std::string& set, c
   Json columns = score_columns(result, items, render);
   columns.update(scores);
   for (const BenchmarkItem* item : items) scores[item->subset] = result.subsets.at(item->subset).score;
-  for (const auto& [folder, json] : {std::pair(set, scores), std::pair(set + "-scores", columns)}) {
-    const std::filesystem::path path = directory / folder / (labels.model + ".json");
-    std::filesystem::create_directories(path.parent_path());
-    write_file(path.string(), json.dump(4, ' ', true));
+  for (const auto& [folder, json] : {std::pair(set, scores), std::pair(set + "-scores", columns)})
+    write_named(directory / folder / (labels.model + ".json"), json.dump(4, ' ', true));
+}
+
+void write_command_files(const std::filesystem::path& directory, const BenchmarkResult& result, std::span<const BenchmarkItem* const> items,
+                         const BenchmarkLabels& labels, const std::function<std::string(const Conversation&)>& render) {
+  if (items.empty()) return;
+  std::string rows;
+  Json subsets = Json::object();
+  double right = 0;
+  for (const BenchmarkItem* item : items) {
+    const Json of_item = result_of(result.version, *item);
+    Json row = item->row;
+    row.update(Json{{"prompt", render(item->prompt)},
+                    {"results", of_item},
+                    {"scores_chosen", item->scores[0]},
+                    {"scores_rejected", item->scores[1]},
+                    {"text_chosen", render(benchmark_conversation(*item, 0))},
+                    {"text_rejected", render(benchmark_conversation(*item, 1))}});
+    rows += row.dump(-1, ' ', true) + "\n";
+    subsets[item->subset] = result.subsets.at(item->subset).score;
+    right += of_item.get<double>();
   }
+  const Json summary = {{"accuracy", right / static_cast<double>(items.size())},
+                        {"num_prompts", items.size()},
+                        {"model", labels.model},
+                        {"ref_model", nullptr},
+                        {"tokenizer", labels.model},
+                        {"chat_template", labels.chat_template == "tokenizer" ? Json() : Json(labels.chat_template)},
+                        {"extra_results", subsets}};
+  write_named(directory / (labels.model + ".json"), summary.dump(-1, ' ', true));
+  write_named(directory / (labels.model + "_outputs.jsonl"), rows);
 }
 
 }  // namespace
@@ -141,6 +172,7 @@ void write_benchmark_files(const std::string& directory, const BenchmarkResult& 
   for (const BenchmarkItem& item : items) (item.prior ? prior : core).push_back(&item);
   write_set(directory, "eval-set", result, core, labels, render);
   write_set(directory, "pref-sets", result, prior, labels, render);
+  if (result.version == BenchmarkVersion::reward_bench) write_command_files(directory, result, core, labels, render);
 }
 
 std::string model_label(const std::string& directory) {

@@ -29,8 +29,10 @@ struct BenchmarkLabels {
   std::string model;          // org/name, as the scripts name their files
   std::string chat_template;  // its name, `tokenizer` for the checkpoint's own
 };
-// eval-set/MODEL.json (each subset's score) and eval-set-scores/MODEL.json (columns with texts, scores and results) in `directory`;
-// pref-sets/ and pref-sets-scores/ for prior test sets. `render` gives a conversation's text.
+// eval-set/MODEL.json (each subset's score) and eval-set-scores/MODEL.json (columns with texts, scores and results) in `directory`, as
+// scripts/run_rm.py and run_v2.py write them; pref-sets/ and pref-sets-scores/ for prior test sets. For version 1, less prior test sets,
+// MODEL.json (accuracy, and that of subsets) and MODEL_outputs.jsonl (the rows with texts, scores and results), as the command
+// `rewardbench` does. `render` gives a conversation's text.
 void write_benchmark_files(const std::string& directory, const BenchmarkResult& result, std::span<const BenchmarkItem> items,
                            const BenchmarkLabels& labels, const std::function<std::string(const Conversation&)>& render);
 

@@ -11,12 +11,12 @@
 
 namespace metarm {
 
-enum class AttributionChoice { integrated, gradient_x_input, prefix, none };
+enum class AttributionChoice { prefix, integrated, gradient_x_input, none };
 template <>
 struct EnumNames<AttributionChoice> {
-  static constexpr std::pair<AttributionChoice, const char*> values[] = {{AttributionChoice::integrated, "integrated"},
+  static constexpr std::pair<AttributionChoice, const char*> values[] = {{AttributionChoice::prefix, "prefix"},
+                                                                         {AttributionChoice::integrated, "integrated"},
                                                                          {AttributionChoice::gradient_x_input, "gradient-x-input"},
-                                                                         {AttributionChoice::prefix, "prefix"},
                                                                          {AttributionChoice::none, "none"}};
 };
 template <>
@@ -36,7 +36,7 @@ struct ExplainOptions {
   std::vector<std::string> responses;
   std::string output;
   std::int64_t limit = 0;
-  AttributionChoice attribution = AttributionChoice::integrated;
+  AttributionChoice attribution = AttributionChoice::prefix;
   double tolerance = 0.05;
   std::int64_t points = 0;
   std::string compare;
@@ -62,11 +62,10 @@ struct ExplainOptions {
                        .help = "Rows explained at most, of pairs and of groups: the first; with --compare those that changed most, of both "
                                "together. 0: all.",
                        .min = 0});
-    visit(
-        self.attribution,
-        {.name = "attribution",
-         .help = "How a reward is divided among its tokens: integrated gradients (arXiv 1703.01365); the gradient times the input; by what "
-                 "each token changes in the reward of the text so far, which adds up exactly and takes one pass; or not at all."});
+    visit(self.attribution,
+          {.name = "attribution",
+           .help = "How a reward is divided among its tokens: by what each token changes in the reward of the text so far, which adds up "
+                   "exactly and takes one pass; integrated gradients (arXiv 1703.01365); the gradient times the input; or not at all."});
     visit(self.tolerance,
           {.name = "tolerance",
            .help = "The integral gets points, where it errs most, until the values add up to the reward, and to the reward difference, but "

@@ -89,6 +89,7 @@ struct AlignOptions {
     visit(self.model,
           {.name = "model", .help = "The reward model to align: a Hugging Face directory or a PEFT adapter's.", .required = true});
     visit(self.pairs, {.name = "pairs", .help = "The old preference pairs, JSON lines, .gz accepted. [paper X_t]", .required = true});
+    RewardTrainingOptions::bootstrap_field(self.training, visit);
     visit(self.responses, {.name = "responses",
                            .help = "Response groups of the current policy, two or more responses each. Without a step on J (--method "
                                    "importance, none) they may be left out: J is measured where they are given. [paper X_s]"});

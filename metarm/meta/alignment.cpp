@@ -74,6 +74,7 @@ class Alignment {
   std::uint64_t rounding_seed(std::int64_t step) const { return derive_seed(seed(), "rounding", static_cast<std::uint64_t>(step)); }
 
   Json add_gradient(std::int64_t step, at::Tensor& gradient) {
+    steps_ = step + 1;
     const std::vector<std::int64_t> pairs = pair_order_.batch(step, options_.training.batch_size);
     const MetaPace::Turn turn = pace_.turn(step);
     const std::vector<std::int64_t> groups = groups_of(turn);
@@ -92,7 +93,9 @@ class Alignment {
     return group_order_.batch(turn.order_step, std::min(options_.meta_batch_size, static_cast<std::int64_t>(groups_.size())));
   }
 
+  // Not by an evaluation that only a run's end has: a longer run has none there.
   HeldOutFigures back_off(HeldOutFigures evaluation) {
+    if (steps_ % options_.training.eval_steps != 0) return evaluation;
     best_evaluation_.add(1, evaluation.figures["eval_loss"].get<double>());
     if (best_evaluation_.since() > 0) pace_.back_off();
     return evaluation;
@@ -162,6 +165,7 @@ class Alignment {
   GroupOrder group_order_;
   MetaPace pace_;
   BestEvaluation best_evaluation_;
+  std::int64_t steps_ = 0;  // with the one whose gradient was last taken
 };
 
 // Options of one method have no effect with another.
@@ -190,7 +194,8 @@ void check_options(const AlignOptions& options, const Parsed& parsed) {
 }
 
 AlignData load_data(const AlignOptions& options, const TrainingSetup& setup, Log& log) {
-  const std::vector<Pair> rows = read_pair_rows(options.pairs, options.scoring, log);
+  const std::vector<Pair> rows =
+      read_training_rows(options.pairs, options.training, options.scoring, static_cast<std::uint64_t>(options.common.seed), log);
   AlignData data;
   data.pairs = load_pair_data(setup, rows, options.training, options.scoring, log);
   if (options.method == Method::importance) data.for_policies = encode_for_policies(options, rows, data.pairs.pairs, log);

@@ -4,6 +4,7 @@
 //   after a meta step of mode m, with c = cos(∇J, ∇L)                  η_m ← η_m exp(−κ c),   n_m ← n_m exp(κ c)
 //   after an evaluation that is not below the lowest before it, all m  η_m ← b η_m,           n_m ← n_m / b
 //
+// The evaluations are those every --eval-steps, so that a run that is prolonged is the one that never ended.
 // η, the meta learning rate, stays within a tenth and ten times --meta-lr; n, the interval, within 1 and --max-meta-interval.
 // --meta-adapt-target says which of them follow. A mode takes one meta step in n of its turns: the first, and then each that finds no turn
 // left to wait for, where a meta step adds n to those and a turn takes 1 away.

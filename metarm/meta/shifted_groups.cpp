@@ -111,7 +111,7 @@ void find_modes(ShiftedGroups& shifted, const AlignOptions& options, TrainingSet
 void keep_hardest(ShiftedGroups& shifted, const AlignOptions& options, TrainingSetup& setup, Log& log) {
   setup.trainable->load_compute();
   const std::vector<std::vector<float>> rewards =
-      score_responses(setup.ranks, setup.reward_model(), shifted.groups, options.scoring.tokens_per_batch);
+      score_responses(setup.ranks, setup.reward_model(), shifted.groups, options.scoring.tokens_per_batch).rewards;
   const std::vector<std::int64_t> chosen = hardest_groups(rewards, shifted.modes, options.hard_groups);
   ShiftedGroups kept;
   for (const std::int64_t i : chosen) {

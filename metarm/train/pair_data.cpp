@@ -7,6 +7,7 @@
 
 #include "metarm/eval/evaluate.h"
 #include "metarm/eval/figures.h"
+#include "metarm/train/data_order.h"
 
 namespace metarm {
 
@@ -42,6 +43,15 @@ std::vector<Pair> read_pair_rows(const std::vector<std::string>& files, const Se
   return std::move(rows.rows);
 }
 
+std::vector<Pair> read_training_rows(const std::vector<std::string>& files, const RewardTrainingOptions& training,
+                                     const SequenceOptions& sequences, std::uint64_t seed, Log& log) {
+  std::vector<Pair> rows = read_pair_rows(files, sequences, log);
+  if (!training.bootstrap) return rows;
+  std::vector<Pair> drawn;
+  for (const std::int64_t row : draw_with_replacement(std::ssize(rows), seed)) drawn.push_back(rows[static_cast<std::size_t>(row)]);
+  return drawn;
+}
+
 PairData load_pair_data(const TrainingSetup& setup, const std::vector<Pair>& rows, const RewardTrainingOptions& training,
                         const ScoringOptions& scoring, Log& log) {
   Encoder encoder = setup.encoder(scoring.max_length);
@@ -61,7 +71,7 @@ Objective make_pair_objective(const char* name, const TrainingSetup& setup, cons
   objective.progress = [](const Json& figures) { return figure_text(figures, "loss") + ", " + figure_text(figures, "accuracy"); };
   if (!data.held_out.empty())
     objective.evaluate = [&setup, &data, tokens_per_batch] {
-      return to_held_out_figures(pair_statistics(score_pairs(setup.ranks, setup.reward_model(), data.held_out, tokens_per_batch)));
+      return to_held_out_figures(pair_statistics(score_pairs(setup.ranks, setup.reward_model(), data.held_out, tokens_per_batch).rewards));
     };
   return objective;
 }

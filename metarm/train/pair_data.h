@@ -19,6 +19,10 @@ struct PairData {
 // The rows of the files; what was skipped goes to the log. Input errors for bad rows.
 std::vector<Pair> read_pair_rows(const std::vector<std::string>& files, const SequenceOptions& sequences, Log& log);
 
+// The rows to learn from: the files', or with --bootstrap as many of those, drawn with replacement by `seed`.
+std::vector<Pair> read_training_rows(const std::vector<std::string>& files, const RewardTrainingOptions& training,
+                                     const SequenceOptions& sequences, std::uint64_t seed, Log& log);
+
 // The rows as `encode` makes them, one of Encoder's. Input error, naming `option`, where none is left.
 template <class EncodedRow>
 std::vector<EncodedRow> encode_pairs(const std::vector<Pair>& rows, const char* option, Encoder& encoder,

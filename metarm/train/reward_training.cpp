@@ -18,13 +18,6 @@ namespace metarm {
 
 namespace {
 
-std::vector<Pair> bootstrapped(const std::vector<Pair>& rows, std::uint64_t seed) {
-  std::vector<Pair> drawn;
-  for (const std::int64_t row : draw_with_replacement(static_cast<std::int64_t>(rows.size()), seed))
-    drawn.push_back(rows[static_cast<std::size_t>(row)]);
-  return drawn;
-}
-
 // Options of one head training have no effect with another.
 void check_head_options(const TrainOptions& options, const Parsed& parsed) {
   const HeadTrainingKind kind = options.head.head_training;
@@ -62,8 +55,7 @@ std::optional<TrainingSummary> train_reward_model(const TrainOptions& given, con
   if (run.finished()) return std::nullopt;
   TrainingSetup setup(options.model, options.scoring, options.common, ranks);
   const auto seed = static_cast<std::uint64_t>(options.common.seed);
-  std::vector<Pair> rows = read_pair_rows(options.pairs, options.scoring, log);
-  if (options.bootstrap) rows = bootstrapped(rows, seed);
+  const std::vector<Pair> rows = read_training_rows(options.pairs, options.training, options.scoring, seed, log);
   const PairData data = load_pair_data(setup, rows, options.training, options.scoring, log);
   std::vector<EncodedGroup> unlabelled;
   if (!options.responses.empty())

@@ -14,7 +14,6 @@ namespace metarm {
 struct TrainOptions {
   std::string model;
   std::vector<std::string> pairs, responses;
-  bool bootstrap = false;
   std::string output;
   std::string init_head = "auto";
   HeadTrainingOptions head;
@@ -30,8 +29,7 @@ struct TrainOptions {
                                "reward model's PEFT adapter, which goes on as one unless --lora-rank 0 or --merge-lora is given.",
                        .required = true});
     visit(self.pairs, {.name = "pairs", .help = "Preference pairs, JSON lines, .gz accepted.", .required = true});
-    visit(self.bootstrap, {.name = "bootstrap",
-                           .help = "Train on as many of the pairs, drawn with replacement by --seed: for the members of an ensemble."});
+    RewardTrainingOptions::bootstrap_field(self.training, visit);
     visit(self.output, {.name = "output",
                         .help = "The run's folder: the finished model, metrics, checkpoints. It must not exist, but for --resume.",
                         .required = true});

@@ -159,6 +159,7 @@ struct RewardTrainingOptions : TrainingOptions {
   double center_rewards_coefficient = 0;
   double soft_labels = 0;
   double lm_loss_weight = 0;
+  bool bootstrap = false;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
@@ -180,6 +181,13 @@ struct RewardTrainingOptions : TrainingOptions {
          .help = "Weight of the language-model loss on chosen responses, which keeps the hidden states those of a language model; 0: none. "
                  "[GRM]",
          .min = 0});
+  }
+
+  // Beside the option for the pairs.
+  template <class Self, class Visitor>
+  static void bootstrap_field(Self& self, Visitor&& visit) {
+    visit(self.bootstrap, {.name = "bootstrap",
+                           .help = "Train on as many of the pairs, drawn with replacement by --seed: for the members of an ensemble."});
   }
 };
 

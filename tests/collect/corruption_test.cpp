@@ -72,11 +72,23 @@ TEST(Names, RunsOfCapitalsWithinASentence) {
   EXPECT_EQ(names_in("We saw Paris, Rome and Élodie"), (std::vector<std::string>{"Paris", "Rome", "Élodie"}));
 }
 
+TEST(Names, AgainWhereASentenceBegins) {
+  EXPECT_EQ(names_in("I met Anna. Anna's brother and Bob came. Rome fell."), (std::vector<std::string>{"Anna", "Anna", "Bob"}));
+  EXPECT_EQ(names_in("Ada Lovelace wrote. We read Ada Lovelace.\nAda rests"), (std::vector<std::string>{"Ada Lovelace", "Ada Lovelace"}));
+  EXPECT_EQ(names_in("Anna Smith met Anna. Smith left."), (std::vector<std::string>{"Anna", "Smith", "Anna", "Smith"}));
+}
+
+TEST(Names, NumbersOfListItemsAreNone) {
+  EXPECT_EQ(names_in("Buy 2:\n1. Milk\n2) Tea for Bob\n3 eggs\n42."), (std::vector<std::string>{"#2", "Bob", "#3", "#42"}));
+}
+
 TEST(SwapNames, TakesOthersOfTheSameKind) {
   const NamePool pool = make_name_pool({"He lives in Rome with 12 cats.", "She lives in Rome."});
   EXPECT_EQ(pool.names, std::vector<std::string>{"Rome"});
   EXPECT_EQ(pool.numbers, std::vector<std::string>{"12"});
   EXPECT_EQ(swap_names("I know Paris and Paris's 3 rivers.", 1, pool, RandomStream(1)), "I know Rome and Rome's 12 rivers.");
+  EXPECT_EQ(swap_names("I met Anna. Anna was glad, and Anna left.", 1, pool, RandomStream(1)), "I met Rome. Rome was glad, and Rome left.");
+  EXPECT_EQ(swap_names("1. Milk\n2. Tea for 3", 1, pool, RandomStream(1)), "1. Milk\n2. Tea for 12");
   EXPECT_EQ(swap_names("I know Rome.", 1, pool, RandomStream(1)), std::nullopt);
   EXPECT_EQ(swap_names("nothing here", 1, pool, RandomStream(1)), std::nullopt);
 }

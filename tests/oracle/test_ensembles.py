@@ -163,16 +163,19 @@ def test_lora_layers_are_peft_s(tmp_path):
     assert result.returncode == 2 and "--lora-layers: expected at most the model's 3 layers, got 4" in result.stderr
 
 
-def test_bootstrap_draws_rows_with_replacement(tmp_path):
-    """By --seed, the same rows as here: training on them as a file of their own ends at the same weights."""
+@pytest.mark.parametrize("command", ["train", "align"])
+def test_bootstrap_draws_rows_with_replacement(command, tmp_path):
+    """By --seed, the same rows as here: training or aligning on them as a file of their own ends at the same weights."""
     save_checkpoint(tmp_path / "base", "llama", "reward")
     rows = [{"prompt": f"{i}", "chosen": f" the inn {i}", "rejected": f" nine {9 - i}"} for i in range(8)]
     drawn = draw_with_replacement(len(rows), 5, "bootstrap pairs")
     assert 1 < len(set(drawn)) < len(rows)
     write_rows(tmp_path / "all.jsonl", rows)
     write_rows(tmp_path / "drawn.jsonl", [rows[i] for i in drawn])
+    responses = ["--responses", write_rows(tmp_path / "groups.jsonl", ROWS[1:2])] if command == "align" else []
     for name, pairs, more in (("a", "all", ["--bootstrap", "--seed", 5]), ("b", "drawn", ["--seed", 5]), ("c", "all", ["--bootstrap", "--seed", 6])):
-        run_metarm("train", "--model", tmp_path / "base", "--pairs", tmp_path / f"{pairs}.jsonl", "--output", tmp_path / name, "--lr", 0.01, "--batch-size", 4, "--dtype", "float32", *more, "--quiet")
+        run_metarm(command, "--model", tmp_path / "base", "--pairs", tmp_path / f"{pairs}.jsonl", *responses, "--output", tmp_path / name, "--lr", 0.01, "--batch-size", 4, "--dtype", "float32",
+                   *more, "--quiet")
     a, b, c = (load_file(tmp_path / name / "model.safetensors") for name in "abc")
     assert all(torch.equal(a[name], b[name]) for name in a) and not all(torch.equal(a[name], c[name]) for name in a)
 
@@ -206,6 +209,28 @@ def test_eval_judge_and_best_of(members, tmp_path):
     run_metarm("sample", "--model", tmp_path / "lm", "--prompts", tmp_path / "prompts.jsonl", "--output", tmp_path / "best.jsonl", "--best-of", 4, "--rm", tmp_path / "both", "--max-new-tokens", 6)
     (best,) = read_rows(tmp_path / "best.jsonl")
     assert best["rewards"] == pytest.approx(score(tmp_path / "both", [best], tmp_path)[0]["rewards"], abs=1e-5)
+
+
+def test_eval_says_how_far_the_members_are_apart(members, tmp_path):
+    """What score says of each text, and its mean over the pairs' and the responses' texts."""
+    make_ensemble(tmp_path / "all", members, "--aggregate", "min", "--quiet")
+    rows = {"pairs": [ROWS[2], {"prompt": "a", "chosen": " inn", "rejected": " nine"}], "responses": [ROWS[1], {"prompt": "the", "responses": [" inn", " nine", " inn" * 60]}]}
+    files = [part for name, of_part in rows.items() for part in ("--" + name, write_rows(tmp_path / f"{name}.jsonl", of_part))]
+
+    def evaluate(model, output):
+        figures = json.loads(run_metarm("eval", "--model", model, *files, "--max-length", 40, "--output", output, "--json", "--quiet").stdout)
+        return figures, read_rows(output / "prompts.jsonl")
+
+    figures, prompts = evaluate(tmp_path / "all", tmp_path / "evaluation")
+    scored = {name: score(tmp_path / "all", of_part, tmp_path, "--max-length", 40) for name, of_part in rows.items()}
+    for name, of_part in scored.items():
+        spreads = [spread for row in of_part for spread in numbers(row, "_std") if spread is not None]
+        assert figures[name]["reward_std"] == pytest.approx(np.mean(spreads), abs=1e-5) and np.mean(spreads) > 1e-3
+    by_prompt = {row["prompt"]: row["rewards_std"] for row in scored["responses"]}
+    assert {row["prompt"]: row["rewards_std"] for row in prompts} == {prompt: pytest.approx(spreads, abs=1e-5) for prompt, spreads in by_prompt.items()}
+    assert by_prompt["the"][2] is None
+    figures, prompts = evaluate(members[0], tmp_path / "one")
+    assert not any("reward_std" in figures[name] for name in rows) and not any("rewards_std" in row for row in prompts)
 
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is not installed: runs of several ranks are not tested"))])

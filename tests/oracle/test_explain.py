@@ -36,7 +36,8 @@ def explain(folder, model, *options, pairs=None, groups=None):
     for name, rows in (("pairs", pairs), ("responses", groups)):
         if rows:
             inputs += [f"--{name}", write_rows(folder / f"{name}.jsonl", rows)]
-    result = run_metarm("explain", "--model", model, *inputs, "--output", folder / "out.jsonl", "--json", *options)
+    method = [] if "--attribution" in options else ["--attribution", "integrated"]
+    result = run_metarm("explain", "--model", model, *inputs, "--output", folder / "out.jsonl", "--json", *method, *options)
     return read_rows(folder / "out.jsonl"), json.loads(result.stdout)
 
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 from families import save_checkpoint
-from programs import run_metarm, write_rows
+from programs import read_rows, run_metarm, write_rows
 from random_rows import WORDS
 from scoring import by_transformers
 
@@ -83,6 +83,14 @@ def test_reward_bench(model, tmp_path):
         assert columns[f"text_{side}"] == [render(row["prompt"], row[side]) for row in rows]
         assert columns[f"scores_{side}"] == pytest.approx([pair[place] for pair in scores], abs=1e-4)
 
+    summary = json.loads((tmp_path / "out" / "org" / "rm.json").read_text())
+    assert summary.pop("accuracy") == pytest.approx(np.mean(results)) and summary.pop("extra_results") == pytest.approx(accuracy)
+    assert summary == {"num_prompts": len(rows), "model": "org/rm", "ref_model": None, "tokenizer": "org/rm", "chat_template": "hh"}
+    for output, row, result, pair in zip(read_rows(tmp_path / "out" / "org" / "rm_outputs.jsonl"), rows, results, scores, strict=True):
+        assert [output.pop("scores_chosen"), output.pop("scores_rejected")] == pytest.approx(pair, abs=1e-4)
+        texts = {f"text_{side}": render(row["prompt"], row[side]) for side in ("chosen", "rejected")}
+        assert output == row | texts | {"prompt": f"\n\nHuman: {row['prompt']}", "results": result}
+
 
 def test_prior_test_sets(model, tmp_path):
     rng = random.Random(4)
@@ -99,6 +107,7 @@ def test_prior_test_sets(model, tmp_path):
     assert "shp" in read_json(tmp_path / "out" / "pref-sets" / "org" / "rm.json")
     assert "shp" not in read_json(tmp_path / "out" / "eval-set" / "org" / "rm.json")
     assert len(read_json(tmp_path / "out" / "pref-sets-scores" / "org" / "rm.json")["id"]) == 20
+    assert len(read_rows(tmp_path / "out" / "org" / "rm_outputs.jsonl")) == 5
 
 
 def ties_score(items):
@@ -135,10 +144,10 @@ def test_reward_bench_2(model, tmp_path):
     rows[0]["rejected"] = ["the inn"] * 3  # four at the top
     figures, reward = run_benchmark(model, rows, tmp_path)
     scores = [[reward(row["prompt"], text) for text in row["chosen"] + row["rejected"]] for row in rows]
+    at_top = [(of_row[0] >= max(of_row) - 1e-6) / sum(abs(s - max(of_row)) < 1e-6 for s in of_row) for of_row in scores]
     results = {}
-    for row, of_row in zip(rows[:24], scores):
-        first = of_row[0] >= max(of_row) - 1e-6
-        results.setdefault(row["subset"], []).append(first / sum(abs(s - max(of_row)) < 1e-6 for s in of_row))
+    for row, result in zip(rows[:24], at_top):
+        results.setdefault(row["subset"], []).append(result)
     assert results["Factuality"][0] == 0.25
     expected = {subset: np.mean(values) for subset, values in results.items()}
     expected["Ties"] = ties_score([(*row["id"].split(":"), of_row, row["num_correct"]) for row, of_row in zip(rows[24:], scores[24:])])
@@ -154,7 +163,15 @@ def test_reward_bench_2(model, tmp_path):
     for got, of_row in zip(columns["scores"], scores, strict=True):
         assert got == pytest.approx(of_row, abs=1e-4)
     assert columns["num_correct"] == [row["num_correct"] for row in rows]
-    assert columns["results"][0] == 0.25 and columns["results"][24:] == [None] * 80
+    assert columns["results"] == at_top and 0 < sum(at_top[24:]) < 80
+    assert not (tmp_path / "out" / "org").exists(), "the command has files for RewardBench alone"
+
+
+def test_results_of_ties_in_small_letters_are_null(model, tmp_path):
+    """The script's spelling, which is not its data set's."""
+    row = {"prompt": "a", "rejected": ["c"], "num_correct": 1, "total_completions": 2, "subset": "ties"}
+    run_benchmark(model, [row | {"id": "ref:1", "chosen": ["b"]}, row | {"id": "tied:1", "chosen": ["d", "e"], "num_correct": 2, "total_completions": 3}], tmp_path)
+    assert read_json(tmp_path / "out" / "eval-set-scores" / "org" / "rm.json")["results"] == [None, None]
 
 
 V1 = {"prompt": "a", "chosen": "b", "rejected": "c", "subset": "shp", "id": 1}

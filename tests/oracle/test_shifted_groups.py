@@ -23,9 +23,10 @@ def align(folder, groups=GROUPS, check=True, **options):
     write_rows(folder / "groups.jsonl", groups)
     fixed = dict(model=folder / "rm", pairs=folder / "pairs.jsonl", responses=folder / "groups.jsonl", output=folder / "out", dtype="float32", shuffle="false", lr=0, meta_lr=0.05,
                  batch_size=2, meta_batch_size=1)
-    arguments = [part for name, value in (fixed | options).items() for part in ("--" + name.replace("_", "-"), str(value))]
+    given = fixed | options
+    arguments = [part for name, value in given.items() for part in ("--" + name.replace("_", "-"), str(value))]
     result = run_metarm("align", *arguments, "--quiet", check=check)
-    return read_rows(folder / "out" / "metrics.jsonl") if check else result
+    return read_rows(given["output"] / "metrics.jsonl") if check else result
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +193,21 @@ def test_the_meta_learning_rate_backs_off(folder):
         else:
             rate = max(rate / 2, 0.005)
     assert rate == 0.005, "the labels are turned round: the loss grows"
+
+
+@pytest.mark.parametrize("target, figure", [("meta-lr", "meta_lr"), ("interval", "meta_interval")])
+def test_where_a_shorter_run_ended_nothing_backs_off(target, figure, folder):
+    """Its last evaluation is none of every eval_steps: gone on with, it is the run that never paused."""
+    write_rows(folder / "held_out.jsonl", [{"prompt": row["prompt"], "chosen": row["rejected"], "rejected": row["chosen"]} for row in PAIRS])
+    options = dict(lr=0.002, lr_schedule="constant", eval_pairs=folder / "held_out.jsonl", eval_steps=4, meta_backoff=0.5, meta_adapt_target=target, threads=1)
+    whole = align(folder, max_steps=12, output=folder / "whole", **options)
+    for steps in (6, 12):
+        metrics = align(folder, max_steps=steps, save_steps=steps, output=folder / "parts", resume="true", **options)
+    losses = {row["step"]: row["eval_loss"] for row in metrics if "eval_loss" in row}
+    assert list(losses) == [4, 6, 8, 12] and losses[4] < losses[6] < losses[8], "the labels are turned round: each would back off"
+    taken, expected = ([row.get(figure) for row in rows if "loss" in row] for rows in (metrics, whole))
+    assert taken == expected and len(set(expected)) > 1
+    assert (folder / "parts/model.safetensors").read_bytes() == (folder / "whole/model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("field, options", [("subset", {"balance_by": "subset"}), ("policy", {"balance_by": "policy"}), ("round", {"recency_half_life": 1})])

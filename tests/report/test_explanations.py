@@ -27,6 +27,7 @@ TOKENS = "[...document.querySelectorAll('#explanations .token')].map((token) => 
 SHADES = "[...document.querySelectorAll('#explanations .token')].map((token) => [token.classList.contains('against'), parseFloat(token.style.getPropertyValue('--share'))])"
 PULLS = "[...document.querySelectorAll('#explanations tr[data-way]')].map((row) => [row.dataset.way, row.querySelector('th').textContent, ...[...row.querySelectorAll('data')].map((one) => Number(one.value))])"
 MAP = "[...document.querySelectorAll('[data-chart=\"explanation-map\"] [data-kind]')].map((mark) => [mark.dataset.kind, mark.getBoundingClientRect().x])"
+LOOKS = "[...document.querySelectorAll('[data-chart=\"explanation-map\"] [data-kind]')].map((mark) => [mark.dataset.kind, ...['fill', 'fill-opacity', 'd'].map((name) => mark.getAttribute(name))])"
 
 
 @pytest.fixture
@@ -61,6 +62,26 @@ def test_what_pulls_and_where_it_lies(page):
     assert [kind for kind, _ in marks] == ["words", "words", "\u2013"] and marks[1][1] < marks[2][1] < marks[0][1]
 
 
+def test_the_map_tells_two_fields_apart_without_colour(browser, tmp_path):
+    """A field's kinds differ in what shows it and in nothing else: colour and filling the policy, the shape the round."""
+    rows = [GROUP | {"where": f"groups.jsonl:{2 * i + round}", "policy": policy, "round": round, "map": [[i, round], None]} for i, policy in enumerate("ab") for round in (0, 1)]
+    write_rows(tmp_path / "why.jsonl", rows)
+    run_metarm("report", "why.jsonl", "--output", "page.html", cwd=tmp_path)
+    browser.open(tmp_path / "page.html")
+    assert browser.errors == []
+    marks = browser.evaluate(LOOKS)
+    assert [kinds for kinds, *_ in marks] == ["a, 0", "a, 1", "b, 0", "b, 1"]
+    colours, fillings, shapes = (list(looks) for looks in list(zip(*marks))[1:])
+    for looks in (colours, fillings):
+        assert looks[0] == looks[1] != looks[2] == looks[3]
+    assert shapes[0] == shapes[2] != shapes[1] == shapes[3]
+    figure = "document.querySelector('[data-chart=\"explanation-map\"]')"
+    assert browser.evaluate(f"[...{figure}.querySelectorAll('li')].map((kind) => kind.textContent)") == ["policy a", "policy b", "round 0", "round 1"]
+    assert "Policy: colour and filling; round: shape." in browser.evaluate(f"{figure}.textContent")
+    drawn = browser.evaluate(f"[...{figure}.querySelectorAll('li path')].map((path) => ['fill', 'fill-opacity', 'd'].map((name) => path.getAttribute(name)))")
+    assert [look[:2] for look in drawn[:2]] == [[colours[0], fillings[0]], [colours[2], fillings[2]]] and [look[2] for look in drawn[2:]] == shapes[:2]
+
+
 def test_no_page_is_wider_than_its_screen(page, tmp_path):
     page.open(tmp_path / "page.html", width=320, height=800)
     assert page.evaluate("document.documentElement.scrollWidth") == 320
@@ -91,7 +112,7 @@ def test_many_rows_are_shown_some_at_a_time(browser, tmp_path):
 def test_what_the_command_writes(browser, tmp_path):
     save_checkpoint(tmp_path / "rm", "llama", "reward")
     write_rows(tmp_path / "pairs.jsonl", [{"prompt": "when the other inn", "chosen": " at a river", "rejected": " nine"}])
-    run_metarm("explain", "--model", "rm", "--compare", "rm", "--pairs", "pairs.jsonl", "--output", "why.jsonl", "--points", "8", cwd=tmp_path)
+    run_metarm("explain", "--model", "rm", "--compare", "rm", "--pairs", "pairs.jsonl", "--output", "why.jsonl", "--attribution", "integrated", "--points", "8", cwd=tmp_path)
     run_metarm("report", "why.jsonl", "--output", "page.html", cwd=tmp_path)
     browser.open(tmp_path / "page.html")
     parts = read_rows(tmp_path / "why.jsonl")[0]["difference_attribution"]
