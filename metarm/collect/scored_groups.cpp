@@ -76,6 +76,9 @@ class GroupReader {
   void add(const JsonRow& row) {
     ScoredGroup all{parse_response_group(row, 1), {}, {}};
     require_rewards(all.group);
+    if (all.group.form != TextForm::response)
+      fail_input("{}: text_form: expected response, since a pair's texts always get their end token, got {}", all.group.where,
+                 to_text(all.group.form));
     all.rewards.push_back(all.group.rewards);
     for (std::size_t model = 0; model < ensemble_.size(); ++model) all.rewards.push_back(ensemble_rewards(all.group, model));
     all.labels = gold_ ? gold_rewards(all.group) : parse_labels(row.value, all.group.responses.size(), row.where());

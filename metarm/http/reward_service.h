@@ -47,6 +47,7 @@ enum class ScoreOutcome {
   late,           // the deadline passed first
   abandoned,      // the client went first
   closing,        // refused: the server is about to end
+  superseded,     // refused: the trainer has begun another run meanwhile
   unknown_model,  // none of this name
 };
 

@@ -28,6 +28,7 @@ Scores Scoring::score_any(const Json& body, std::vector<ScoreItem> items) {
     case ScoreOutcome::full: throw Refusal(429, "the queue is full; try again later", reply_.retry_after_s);
     case ScoreOutcome::late: throw Refusal(503, "the request took longer than --request-timeout", 1);
     case ScoreOutcome::abandoned: throw Refusal(499, "the client has gone");
+    case ScoreOutcome::superseded: throw Refusal(409, "X-Metarm-Step: a trainer has begun again, with lower steps, since this was asked");
     case ScoreOutcome::closing: throw Refusal(503, "the server is shutting down", 1);
     case ScoreOutcome::unknown_model: {
       std::string names;
@@ -44,7 +45,8 @@ Scores Scoring::score(const Json& body, std::vector<ScoreItem> items) {
   Scores scores = score_any(body, std::move(items));
   for (std::size_t i = 0; i < places.size(); ++i)
     if (!scores.rewards[i])
-      fail_input("{}: expected at most {} tokens, got more; --max-length of the server says how many", places[i], reply_.max_length);
+      fail_input("{}: expected at most {} tokens, got more; --max-length of the server and the model's positions say how many", places[i],
+                 reply_.max_length);
   return scores;
 }
 

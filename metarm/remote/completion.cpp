@@ -26,13 +26,10 @@ std::optional<std::int64_t> optional_count(const Json& object, const char* field
   return found->get<std::int64_t>();
 }
 
-// Empty: the server does not say. Anything but an end means that the response is not whole.
+// Empty: the server does not say.
 std::string parse_finish_reason(const Json& choice, const std::string& where) {
   if (!choice.contains("finish_reason") || choice["finish_reason"].is_null()) return {};
-  std::string reason = text_field(choice, "finish_reason", where);
-  if (reason != "length" && !kOwnEnds.contains(reason))
-    fail_input("{}: finish_reason: expected stop or length, got {}", where, quote_reason(reason));
-  return reason;
+  return text_field(choice, "finish_reason", where);
 }
 
 bool has_reasoning(const Json& message) {
@@ -57,6 +54,7 @@ CompletionChoice parse_choice(const Json& choice, const std::string& where) {
   else
     parsed.text = text_field(choice, "text", where);
   parsed.ended = kOwnEnds.contains(reason);
+  if (!parsed.ended && !reason.empty() && reason != "length") parsed.broken_by = reason;
   return parsed;
 }
 

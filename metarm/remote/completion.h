@@ -29,6 +29,7 @@ Request completion_request(const ServerOptions& options, const Content& prompt, 
 struct CompletionChoice {
   std::optional<std::string> text;  // nullopt: none came, as where a model was cut while it still reasoned
   bool ended = false;               // by itself or a stop text, not by max_new_tokens
+  std::string broken_by = {};       // a finish_reason that is neither, such as abort, error, content_filter: the text is not whole
 };
 struct Completion {
   std::vector<CompletionChoice> choices;              // at least one, by their `index` where they have one
@@ -36,8 +37,8 @@ struct Completion {
 };
 
 // The answer to either call. Input error `where: choices: expected a list, got null` and the like, where a field has a wrong type or is
-// missing, and for a finish_reason (which may be absent or null) that is neither an end nor the limit of tokens: abort, error,
-// content_filter. A message whose content is null has no text, nor has one that reached the limit with nothing but `reasoning_content`.
+// missing. A finish_reason may be absent or null. A message whose content is null has no text, nor has one that reached the limit with
+// nothing but `reasoning_content`.
 Completion parse_completion(const Json& answer, const std::string& where);
 
 }  // namespace metarm

@@ -137,9 +137,11 @@ class ServerSampler {
 
   void take(const Request& asked, const Json& answer, const std::string& url) {
     Completion completion = parse_completion(answer, url);
-    for (const CompletionChoice& choice : completion.choices)
+    for (const CompletionChoice& choice : completion.choices) {
+      if (!choice.broken_by.empty()) fail_input("{}: finish_reason: expected stop or length, got {}", url, quote_reason(choice.broken_by));
       if (!choice.text)
         fail_input("{}: content: expected text, got none, as where a model is cut while it still reasons; raise --max-new-tokens", url);
+    }
     const auto prompt = static_cast<std::size_t>(asked.id);
     if (static_cast<std::int64_t>(completion.choices.size()) > missing(prompt))
       completion.choices.resize(static_cast<std::size_t>(missing(prompt)));

@@ -192,8 +192,8 @@ GroupRewards RolloutMaker::score(const OpenRewardModel& opened, const Rollouts& 
     for (std::int64_t row = rollouts.rows_of(p).begin; row < rollouts.rows_of(p).end; ++row) {
       std::optional<TokenIds> sequence = encoder.sequence(prompt.prompt, rollouts.texts[static_cast<std::size_t>(row)], prompt.where);
       if (!sequence)
-        fail_input("{}: expected responses of up to --max-length {} of the reward model's tokens, got a longer one; raise it", prompt.where,
-                   options_.sequences.max_length);
+        fail_input("{}: expected responses of up to {} of the reward model's tokens, by --max-length and its positions, got a longer one",
+                   prompt.where, opened.max_length);
       group.push_back(std::move(*sequence));
     }
   }

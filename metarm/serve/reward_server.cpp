@@ -12,7 +12,8 @@ namespace metarm {
 
 namespace {
 
-constexpr std::int64_t kParts = 8;  // of a batch: the share of one's own texts that a client may have to wait for
+constexpr std::int64_t kParts = 8;      // of a batch: the share of one's own texts that a client may have to wait for
+constexpr std::int64_t kPartRows = 64;  // of them, at most; half of what the queue takes, where that is less
 constexpr auto kPause = std::chrono::milliseconds(100);
 
 }  // namespace
@@ -67,6 +68,7 @@ std::vector<std::optional<float>> RewardServer::score_by(const std::shared_ptr<c
   std::vector<TokenIds> sequences;
   std::vector<std::size_t> places;
   std::int64_t tokens = 0;
+  const std::int64_t part_rows = std::clamp<std::int64_t>(limits_.rows / 2, 1, kPartRows);
   const auto score_part = [&] {
     const std::vector<float> scored = score_own(version, sequences, stop);
     for (std::size_t i = 0; i < places.size(); ++i) rewards[places[i]] = scored[i];
@@ -78,7 +80,8 @@ std::vector<std::optional<float>> RewardServer::score_by(const std::shared_ptr<c
     std::optional<TokenIds> sequence = version->tokens(items[i]);
     if (!sequence) continue;
     const auto length = static_cast<std::int64_t>(sequence->size());
-    if (!places.empty() && tokens + length > limits_.tokens_per_batch / kParts) score_part();
+    const bool is_full = std::ssize(places) >= part_rows || tokens + length > limits_.tokens_per_batch / kParts;
+    if (!places.empty() && is_full) score_part();
     tokens += length;
     sequences.push_back(std::move(*sequence));
     places.push_back(i);

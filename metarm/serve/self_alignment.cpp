@@ -150,14 +150,17 @@ ScoreOutcome SelfAlignment::wait_for_step(std::int64_t step, const std::function
   }
   const std::uint64_t run = trainer_runs_;
   step_ = std::max(step_, step);
-  if (period <= *period_) return ScoreOutcome::scored;
-  wanted_period_ = std::max(wanted_period_.value_or(period), period);
-  wake_.notify_one();
-  while (*period_ < period) {
+  // What is aligned for another run may be served yet, before it notices; no request of this one comes between.
+  const auto is_ending = [&] { return state_ != State::idle && begun_at_run_ != run; };
+  if (period > *period_) {
+    wanted_period_ = std::max(wanted_period_.value_or(period), period);
+    wake_.notify_one();
+  }
+  while (*period_ < period || is_ending()) {
     if (ending_) return ScoreOutcome::closing;
     if (waiting.seconds() > 2 * options_.process.timeout_s + kSlack) return ScoreOutcome::late;
     if (abandoned && abandoned()) return ScoreOutcome::abandoned;
-    if (run != trainer_runs_) return ScoreOutcome::abandoned;
+    if (run != trainer_runs_) return ScoreOutcome::superseded;
     decided_.wait_for(lock, 50ms);
   }
   return ScoreOutcome::scored;

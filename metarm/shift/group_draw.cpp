@@ -73,7 +73,7 @@ std::vector<ResponseGroup> draw_groups(const std::string& path, const GroupDraw&
   Statement text(database, "SELECT text, form FROM prompts WHERE id = ?1");
   Statement responses(database, fmt::format("SELECT hash, text, reward, version FROM responses WHERE prompt = ?1 AND {0} <= ?2 "
                                             "ORDER BY {0} DESC, {1} DESC",
-                                            time_column(draw), draw.by_step ? "text" : "id")
+                                            time_column(draw), draw.by_step ? "key" : "id")
                                     .c_str());
   std::vector<ResponseGroup> groups;
   for (const Candidate& candidate : choose(database, draw)) groups.push_back(read_group(text, responses, candidate.prompt, draw));

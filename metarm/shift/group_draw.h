@@ -23,8 +23,7 @@ struct GroupDraw {
 // log(weight) - log(-log u), u uniform, which is the order of u^(1 / weight) (Efraimidis and Spirakis, "Weighted random sampling with a
 // reservoir", Information Processing Letters 97, 2006). In that order; responses from old to new, one for each distinct text, with their
 // rewards where one version gave them all. Equal arguments and rows give equal groups; by steps in whatever order the rows of a step came.
-// Reads in a transaction of its own while others
-// write. DatabaseError.
+// Reads in a transaction of its own while others write. DatabaseError.
 std::vector<ResponseGroup> draw_groups(const std::string& path, const GroupDraw& draw);
 
 }  // namespace metarm

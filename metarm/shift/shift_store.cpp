@@ -22,14 +22,18 @@ std::string random_salt() {
   return std::string(bytes.begin(), bytes.end());
 }
 
+// What draws go by: the same in every file, and of no order that the text has.
+std::int64_t key_of(std::string_view text) { return static_cast<std::int64_t>(derive_seed(0, text)); }
+
 }  // namespace
 
 struct ShiftStore::Statements {
   explicit Statements(Database& database)
       : find_prompt(database, "SELECT id FROM prompts WHERE hash = ?1"),
         add_prompt(database, "INSERT INTO prompts (hash, form, key, text) VALUES (?1, ?2, ?3, ?4) RETURNING id"),
-        add_response(database,
-                     "INSERT INTO responses (prompt, hash, text, reward, version, time, step) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
+        add_response(
+            database,
+            "INSERT INTO responses (prompt, hash, text, reward, version, time, step, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
         remove_older(database, "DELETE FROM responses WHERE time < ?1"),
         remove_oldest(database, "DELETE FROM responses WHERE id IN (SELECT id FROM responses ORDER BY time, id LIMIT ?1)") {}
   Statement find_prompt, add_prompt, add_response, remove_older, remove_oldest;
@@ -41,7 +45,7 @@ ShiftStore::ShiftStore(const std::string& path, const StoreLimits& limits, bool 
     : database_(path, Database::Access::write), limits_(limits), redact_(redact) {
   const bool is_new = database_.number("SELECT COUNT(*) FROM sqlite_master") == 0;
   if (!is_new && database_.number("PRAGMA application_id") != kApplication)
-    fail_input("{}: expected a shift log, got a database of something else; name another file", path);
+    fail_input("{}: expected a shift log of this version, got another database, or one of an earlier version; name another file", path);
   database_.execute("PRAGMA journal_mode = WAL");
   database_.execute("PRAGMA synchronous = FULL");             // a commit is on the disk when it returns
   database_.execute("PRAGMA journal_size_limit = 16777216");  // bytes; a burst leaves no longer one behind
@@ -64,7 +68,7 @@ void ShiftStore::make_tables() {
       "CREATE TABLE settings (name TEXT PRIMARY KEY, value NOT NULL);"
       "CREATE TABLE prompts (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, form TEXT NOT NULL, key INTEGER, text TEXT);"
       "CREATE TABLE responses (id INTEGER PRIMARY KEY, prompt INTEGER NOT NULL REFERENCES prompts, hash BLOB NOT NULL, text TEXT,"
-      "  reward REAL NOT NULL, version TEXT NOT NULL, time REAL NOT NULL, step INTEGER);"
+      "  reward REAL NOT NULL, version TEXT NOT NULL, time REAL NOT NULL, step INTEGER, key INTEGER);"
       "CREATE INDEX responses_of_prompt ON responses (prompt, hash, time);"
       "CREATE INDEX responses_by_time ON responses (time);"
       "CREATE TRIGGER prompt_without_responses AFTER DELETE ON responses BEGIN"
@@ -81,7 +85,7 @@ void ShiftStore::make_tables() {
 void ShiftStore::remove_texts() {
   if (database_.number("SELECT value FROM settings WHERE name = 'redacted'") != 0) return;
   database_.execute("UPDATE prompts SET text = NULL, key = NULL");
-  database_.execute("UPDATE responses SET text = NULL");
+  database_.execute("UPDATE responses SET text = NULL, key = NULL");
   database_.execute("VACUUM");
   database_.execute("UPDATE settings SET value = 1 WHERE name = 'redacted'");
   database_.execute("PRAGMA wal_checkpoint(TRUNCATE)");
@@ -116,7 +120,7 @@ std::int64_t ShiftStore::id_of_prompt(const StoredResponse& row) {
   add.bind_blob(1, prompt_hash);
   add.bind(2, form);
   if (!redact_) {  // unbound: null
-    add.bind(3, static_cast<std::int64_t>(derive_seed(0, form + row.prompt)));
+    add.bind(3, key_of(form + row.prompt));
     add.bind(4, row.prompt);
   }
   add.step();
@@ -130,7 +134,10 @@ void ShiftStore::insert(const StoredResponse& row) {
   Statement& add = statements_->add_response;
   add.bind(1, id_of_prompt(row));
   add.bind_blob(2, response_hash);
-  if (!redact_) add.bind(3, row.response);
+  if (!redact_) {
+    add.bind(3, row.response);
+    add.bind(8, key_of(row.response));
+  }
   add.bind(4, row.reward);
   add.bind(5, row.version);
   add.bind(6, row.time_s);

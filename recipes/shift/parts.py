@@ -151,8 +151,9 @@ def makes(seed, name, step):
     if name == PLAIN:
         return step == f"seed-{seed}/proxy"
     of_members = name in S.ENSEMBLES or name in (S.ALIGNED, S.MERGED, S.DISTILLED)
-    of_plain = name in S.ALIGNMENTS or {"groups", "min_label_gap"} & S.AUGMENTATIONS.get(name, {}).keys() or "consistency_coef" in S.TRAININGS.get(name, {})
-    shared = [start_folder(seed), *member_folders(seed)] if of_members else [f"seed-{seed}/proxy", f"{part_folder(seed, PLAIN)}/train.jsonl"] if of_plain else []
+    of_plain = name == S.ALIGNED or name in S.ALIGNMENTS or {"groups", "min_label_gap"} & S.AUGMENTATIONS.get(name, {}).keys() or "consistency_coef" in S.TRAININGS.get(name, {})
+    members, plain = [start_folder(seed), *member_folders(seed)], [f"seed-{seed}/proxy", f"{part_folder(seed, PLAIN)}/train.jsonl"]
+    shared = (members if of_members else []) + (plain if of_plain else [])
     measured = [f"{part_folder(seed, name)}/{pool}.jsonl" for pool in (*bestofn.MEASURED, bestofn.LAST)]
     return step in shared or (step.startswith(f"{part_folder(seed, name)}/") and step not in measured)
 

@@ -11,7 +11,7 @@ from shift import settings as S
 FIGURES = Path(__file__).parent / "figures.jsonl"
 SHOWN = [("accuracy_pairs", "accuracy, pairs"), ("pairs.calibration_error", "calibration error, pairs"), ("test.accuracy_policy", "accuracy, shifted"), ("test.calibration_error", "calibration error, shifted"),
          ("elsewhere.accuracy_policy", "accuracy elsewhere"), ("elsewhere.calibration_error", "calibration error elsewhere"),
-         ("test.gold_best_of_64", "gold, best of 64"), ("seconds", "seconds")]
+         ("test.gold_best_of_64", "gold, best of 64"), ("seconds", "processor seconds")]
 
 
 def parse_arguments():

@@ -96,6 +96,8 @@ def test_the_cost_is_that_of_all_steps_that_make_it(finished):
     assert cost["none"] == of("proxy", "round-0/train.jsonl", "parts/none/groups.jsonl", "parts/none/rm")
     members = ("start", "members/0", "members/1")
     assert cost[S.MERGED] == of(*members, f"parts/{parts.slug(S.MERGED)}/rm")
+    aligned = parts.slug(S.ALIGNED)
+    assert cost[S.ALIGNED] == of("proxy", "round-0/train.jsonl", *members, *(f"parts/{aligned}/{step}" for step in ("groups.jsonl", "members/0", "members/1", "rm")))
     assert cost[S.DISTILLED] == of(*members, *(f"parts/{parts.slug(S.DISTILLED)}/{step}" for step in ("teacher", "scored.jsonl", "rm")))
 
 

@@ -52,15 +52,20 @@ TEST(Completion, WhatWasCutBeforeTheAnswerHasNoText) {
 }
 
 TEST(Completion, EndsOfItsOwn) {
-  const auto ended = [](const Json& finish_reason) {
+  const auto parsed = [](const Json& finish_reason) {
     const Json choice = {{"text", "a"}, {"finish_reason", finish_reason}};
     Json answer;
     answer["choices"].push_back(choice);
-    return parse_completion(answer, "url").choices[0].ended;
+    return parse_completion(answer, "url").choices[0];
   };
-  for (const char* reason : {"stop", "eos", "eos_token", "stop_sequence"}) EXPECT_TRUE(ended(reason)) << reason;
-  EXPECT_FALSE(ended("length"));
-  EXPECT_FALSE(ended(nullptr));
+  for (const char* reason : {"stop", "eos", "eos_token", "stop_sequence"}) EXPECT_TRUE(parsed(reason).ended) << reason;
+  for (const Json& reason : {Json("stop"), Json("length"), Json(nullptr)}) EXPECT_EQ(parsed(reason).broken_by, "");
+  EXPECT_FALSE(parsed("length").ended);
+  EXPECT_FALSE(parsed(nullptr).ended);
+  for (const char* reason : {"abort", "content_filter"}) {
+    EXPECT_EQ(parsed(reason).broken_by, reason);
+    EXPECT_FALSE(parsed(reason).ended);
+  }
   EXPECT_FALSE(parse(R"({"choices": [{"text": "a"}]})").choices[0].ended);
 }
 
@@ -75,10 +80,6 @@ TEST(Completion, WrongTypesAreErrors) {
       {R"({"choices": [{"message": "a"}]})", "url: choices[0]: message: expected an object with content, got text"},
       {R"({"choices": [{"message": {"content": []}}]})", "url: choices[0]: message: content: expected text, got list"},
       {R"({"choices": [{"text": "a", "finish_reason": 3}]})", "url: choices[0]: finish_reason: expected text, got number"},
-      {R"({"choices": [{"text": "a", "finish_reason": "abort"}]})",
-       "url: choices[0]: finish_reason: expected stop or length, got \"abort\""},
-      {R"({"choices": [{"message": {"content": null}, "finish_reason": "content_filter"}]})",
-       "url: choices[0]: finish_reason: expected stop or length, got \"content_filter\""},
       {R"({"choices": [{"text": "a", "index": -1}]})", "url: choices[0]: index: expected a whole number of at least 0, got -1"},
       {R"({"choices": [{"text": "a", "index": "0"}]})", "url: choices[0]: index: expected a whole number of at least 0, got text"},
       {R"({"choices": [{"text": "a"}], "usage": 3})", "url: usage: expected an object, got number"},

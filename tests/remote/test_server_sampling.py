@@ -203,7 +203,7 @@ def test_hopeless_answers_name_address_and_row(tmp_path):
 def test_an_aborted_response_is_none(tmp_path):
     with CompletionServer(lambda s, b: Reply(completion(b, ["half a"] * b["n"], finish="abort"))) as server:
         line = failed(tmp_path, server, "--retries", 0, "--concurrency", 1, code=3)
-        assert line == f'metarm: prompts.jsonl:1: {server.url}/v1/completions: choices[0]: finish_reason: expected stop or length, got "abort"'
+        assert line == f'metarm: prompts.jsonl:1: {server.url}/v1/completions: finish_reason: expected stop or length, got "abort"'
 
 
 @pytest.mark.parametrize("content", [None, ""])

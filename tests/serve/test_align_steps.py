@@ -1,6 +1,7 @@
 """A server that aligns its reward model where its trainer says at which step it is."""
 
 import hashlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from aligning_server import KEY, AligningServer
@@ -37,7 +38,7 @@ def test_a_request_that_waits_for_its_step_has_time(setting, tmp_path):
 
 
 def test_a_trainer_that_begins_anew_is_noticed(setting, tmp_path):
-    """Steps that fall by more than --align-steps are another run's: they align at their own multiples."""
+    """Steps that fall by --align-steps or more are another run's: they align at their own multiples."""
     with AligningServer(setting, tmp_path / "state", align_steps=10) as server:
         server.ask_usual(20, step=1)
         server.ask([" nine", " ten"], step=15)
@@ -50,17 +51,18 @@ def test_a_trainer_that_begins_anew_is_noticed(setting, tmp_path):
 def test_a_run_that_begins_anew_waits_for_nothing_of_the_last(setting, tmp_path):
     """A trainer that ended while it waited for an alignment: its alignment is called off, and the next run's is its own."""
     launcher = tmp_path / "launcher"
-    launcher.write_text(f'#!/bin/bash\n[ -e {tmp_path}/slow ] && sleep 600\nexec "$@"\n')
+    launcher.write_text(f'#!/bin/bash\n[ -e {tmp_path}/slow ] && touch {tmp_path}/hangs && sleep 600\nexec "$@"\n')
     launcher.chmod(0o755)
     (tmp_path / "slow").touch()
     with AligningServer(setting, tmp_path / "state", align_steps=10, align_launcher=launcher) as server, ThreadPoolExecutor() as pool:
         server.ask_usual(20, step=1)
         waiting = pool.submit(server.post, "/v1/rewards", {"rows": [{"prompt": "the inn", "responses": [" nine"]}]}, KEY, X_Metarm_Step=10)
-        server.wait_for("started")
+        while not (tmp_path / "hangs").exists():
+            time.sleep(0.01)
         (tmp_path / "slow").unlink()
         server.ask([" nine", " ten"], step=0)
         assert "began again" in server.wait_for("failed")["text"]
-        assert waiting.result().status != 200
+        assert waiting.result().status == 409 and "begun again" in waiting.result().text
         assert len(server.read("/v1/versions")["versions"]) == 1
         server.ask([" nine", " ten"], step=10)
         assert len(server.read("/v1/versions")["versions"]) == 2, server.events()

@@ -264,7 +264,7 @@ TEST_F(ShiftLogTest, MovesADamagedFileAsideAndBeginsAnew) {
 TEST_F(ShiftLogTest, LeavesOtherDatabasesAlone) {
   Database(options.path, Database::Access::write).execute("CREATE TABLE prompts (id)");
   const std::string before = read_file(options.path);
-  EXPECT_NE(error_of([&] { write({}); }).find("expected a shift log, got a database of something else"), std::string::npos);
+  EXPECT_NE(error_of([&] { write({}); }).find("expected a shift log of this version, got another database"), std::string::npos);
   EXPECT_EQ(read_file(options.path), before);
 }
 
