@@ -22,7 +22,7 @@ struct Candidate {
 const char* time_column(const GroupDraw& draw) { return draw.by_step ? "COALESCE(step, 0)" : "time"; }
 
 std::vector<Candidate> choose(Database& database, const GroupDraw& draw) {
-  Statement prompts(database, fmt::format("SELECT prompt, MAX({0}), key FROM responses JOIN prompts ON prompts.id = prompt "
+  Statement prompts(database, fmt::format("SELECT prompt, MAX({0}), prompts.key FROM responses JOIN prompts ON prompts.id = prompt "
                                           "WHERE {0} <= ?2 GROUP BY prompt HAVING COUNT(DISTINCT responses.hash) >= ?1",
                                           time_column(draw))
                                   .c_str());

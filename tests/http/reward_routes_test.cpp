@@ -84,7 +84,8 @@ TEST_F(RewardRoutesTest, AResponseThatIsTooLongHasNoReward) {
   const std::string body = fmt::format(R"({{"rows": [{{"prompt": "Hi", "responses": ["a", "{:b<101}"]}}]}})", "");
   EXPECT_EQ(posted("/v1/rewards", body)["rows"][0]["rewards"], Json({1, nullptr}));
   const Json error = refused(422, "/get_reward", fmt::format(R"({{"query": ["a", "{:b<101}"]}})", ""))["error"];
-  EXPECT_EQ(error["message"], "query[1]: expected at most 100 tokens, got more; --max-length of the server says how many");
+  EXPECT_EQ(error["message"],
+            "query[1]: expected at most 100 tokens, got more; --max-length of the server and the model's positions say how many");
   EXPECT_EQ(error["param"], "query[1]");
 }
 
