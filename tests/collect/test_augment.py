@@ -307,6 +307,13 @@ def test_agreement_of_three(tmp_path):
     assert [(row["chosen"], row["origin"]["confidence"]) for row in rows] == [(" a", pytest.approx(2 / 3))]
 
 
+def test_texts_that_stay_as_they_stand_make_no_pairs(tmp_path):
+    """A pair's texts get an end token that theirs had not when they were scored."""
+    groups = write_rows(tmp_path / "groups.jsonl", [{"prompt": "q", "responses": [" a", " b"], "rewards": [1.0, 0.0], "text_form": "written"}])
+    result = run_metarm("augment", "--groups", groups, "--output", tmp_path / "out.jsonl", check=False)
+    assert result.returncode == 2 and "text_form: expected response" in result.stderr
+
+
 def test_a_threshold_that_falls(tmp_path):
     groups = make_groups(random.Random(6), 100)
     scored = write_rows(tmp_path / "scored.jsonl", [row | {"rewards": models[0]} for row, _, models in groups])

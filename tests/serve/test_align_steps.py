@@ -61,6 +61,7 @@ def test_a_run_that_begins_anew_waits_for_nothing_of_the_last(setting, tmp_path)
             time.sleep(0.01)
         (tmp_path / "slow").unlink()
         server.ask([" nine", " ten"], step=0)
+        assert server.read("/v1/status")["alignment"]["state"] == "idle", "no version of the last run comes after this one has begun"
         assert "began again" in server.wait_for("failed")["text"]
         assert waiting.result().status == 409 and "begun again" in waiting.result().text
         assert len(server.read("/v1/versions")["versions"]) == 1
