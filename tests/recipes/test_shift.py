@@ -25,6 +25,8 @@ def finished(options, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(S, "MEMBERS", 2)
         patch.setitem(S.TRAININGS, "3 of 6 layers frozen", {"freeze_layers": 1})  # the tiny model has one
+        for name in ("pseudo-labels", "pseudo-labels, surest first"):  # of which it is sure of none
+            patch.setitem(S.AUGMENTATIONS, name, S.AUGMENTATIONS[name] | {"min_confidence": 0.5})
         work = Work(tmp_path_factory.mktemp("shift"), BUILD / "metarm")
         study.run(work, options)
         yield work
