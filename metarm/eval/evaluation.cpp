@@ -110,7 +110,8 @@ class Evaluator {
       if (!options_.responses.empty()) {
         const std::vector<EncodedGroup> groups = encode_groups(encoder);
         GroupRewards rewards = score_encoded(opened, groups);
-        scored.scores.rewards = std::move(rewards.rewards), scored.scores.member_deviations = std::move(rewards.deviations);
+        scored.scores.rewards = std::move(rewards.rewards);
+        scored.scores.member_deviations = std::move(rewards.deviations);
         if (options_.outliers) find_outliers(scored, opened, encoder, pairs.encoded, groups);
       }
     }

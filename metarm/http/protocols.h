@@ -2,9 +2,9 @@
 //
 //   metarm    /v1/rewards: the rows of `metarm score`, rewards as they are
 //   OpenRLHF  /get_reward (openrlhf/cli/serve_rm.py): texts with their special tokens, rewards as they are
-//   vLLM      /classify, /pooling, /score, /rerank: the sigmoid of rewards, unless `use_activation` is false (older: `activation`,
-//   `softmax`) SGLang    /classify with `text`, /v1/embeddings: rewards as they are TEI       /predict, /rerank with `texts` (Hugging
-//   Face's text-embeddings-inference): the sigmoid, unless `raw_scores` is true
+//   vLLM      /classify, /pooling, /score, /rerank: the sigmoid, unless `use_activation` (once `activation`, `softmax`) is false
+//   SGLang    /classify with `text`, /v1/embeddings: rewards as they are
+//   TEI       /predict, /rerank with `texts` (Hugging Face's text-embeddings-inference): the sigmoid, unless `raw_scores` is true
 //
 // A body has been checked against its schema in openapi.json. Input errors name the field; refusals are those of Scoring.
 #pragma once

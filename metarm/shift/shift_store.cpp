@@ -109,7 +109,7 @@ std::string ShiftStore::hash(std::string_view text) const {
 
 // A prompt whose texts become tokens in another way is another prompt: what is compared is read alike.
 std::int64_t ShiftStore::id_of_prompt(const StoredResponse& row) {
-  const std::string form(to_text(row.form)), prompt_hash = hash(form + row.prompt);
+  const std::string form(to_text(row.form)), read_so = form + row.prompt, prompt_hash = hash(read_so);
   Statement& find = statements_->find_prompt;
   find.bind_blob(1, prompt_hash);
   const bool known = find.step();
@@ -120,7 +120,7 @@ std::int64_t ShiftStore::id_of_prompt(const StoredResponse& row) {
   add.bind_blob(1, prompt_hash);
   add.bind(2, form);
   if (!redact_) {  // unbound: null
-    add.bind(3, key_of(form + row.prompt));
+    add.bind(3, key_of(read_so));
     add.bind(4, row.prompt);
   }
   add.step();

@@ -96,7 +96,7 @@ def main():
     planned = [method.name for method in S.QUESTION if method.options.get("method") == "meta"]
     print(f"\nwhat was asked, round {S.ROUNDS}\n\n{tables.verdicts(fixed, planned, BEST_OF_N[:2], S.ROUNDS)}")
     seconds = work.seconds()
-    print(f"\n{len(seconds)} steps done, {sum(seconds.values()) / 3600:.2f} hours in all; figures: {options.figures}")
+    print(f"\n{len(seconds)} steps done, {sum(seconds.values()) / 3600:.2f} processor hours in all; figures: {options.figures}")
 
 
 if __name__ == "__main__":

@@ -58,12 +58,14 @@ class Seed:
         """Shifted responses: four to each prompt, as the policy draws them that the plain model selects."""
         return bestofn.draw_groups(self.work, part_folder(self.seed, name), self.labelled["train"], self.plain["train"], G.POLICY_N, 4, f"{self.seed} 1")
 
+    def held_out_of(self, options):
+        """Pairs to evaluate on, for options that ask for it on the way."""
+        return {"eval_pairs": self.reference} if "eval_steps" in options else {}
+
     def train(self, name, pairs, **options):
         if "consistency_coef" in options:
             options["responses"] = self.groups(name)
-        if "eval_steps" in options:
-            options["eval_pairs"] = self.reference
-        return self.work.run(self.path(name, "rm"), "train", model=self.work.path("trunk"), pairs=pairs, **self.training(**options))
+        return self.work.run(self.path(name, "rm"), "train", model=self.work.path("trunk"), pairs=pairs, **self.held_out_of(options), **self.training(**options))
 
     def scored_groups(self, name):
         return self.work.run(self.path(name, "scored.jsonl"), "score", model=self.proxy, input=self.groups(name))
@@ -73,8 +75,7 @@ class Seed:
         return self.work.run(self.path(name, "pairs.jsonl"), "augment", pairs=self.pairs, seed=self.seed, **more, **options)
 
     def align(self, folder, model, groups, seed, **options):
-        held_out = {"eval_pairs": self.reference} if "eval_steps" in options else {}
-        return self.work.run(folder, "align", model=model, pairs=self.pairs, responses=groups, seed=seed, **held_out, **G.ALIGN | options)
+        return self.work.run(folder, "align", model=model, pairs=self.pairs, responses=groups, seed=seed, **self.held_out_of(options), **G.ALIGN | options)
 
     def aligned(self, name, **options):
         return self.align(self.path(name, "rm"), self.proxy, self.groups(name), self.seed + 100, **options)
@@ -93,7 +94,8 @@ class Seed:
 
     def aligned_ensemble(self, name):
         """Each member by MetaRM on the pairs that it draws for itself."""
-        aligned = [self.align(folder, member, self.groups(name), 1000 * self.seed + number, bootstrap=True, **S.ALIGNMENTS[S.META])
+        groups = self.groups(name)
+        aligned = [self.align(folder, member, groups, 1000 * self.seed + number, bootstrap=True, **S.ALIGNMENTS[S.META])
                    for number, (folder, member) in enumerate(zip(self.aligned_members(name), self.members(), strict=True))]
         return self.work.run(self.path(name, "rm"), "ensemble", models=aligned, pairs=self.reference, aggregate="mean")
 
