@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <set>
+#include <string_view>
 
 #include "metarm/base/json_lines.h"
 #include "metarm/cli/command.h"
@@ -9,6 +11,9 @@
 namespace metarm {
 
 namespace {
+
+// That cannot be a stage: those whose file has tables of its own, and one that never ends.
+const std::set<std::string_view> kNoStages = {"rounds", "serve", "tune"};
 
 // Beside folders, commands leave rows, or a page.
 std::string output_ending(const std::string& name) {
@@ -19,7 +24,7 @@ std::string output_ending(const std::string& name) {
 StageCommands stage_commands() {
   StageCommands made;
   for (const Command& command : list_commands())
-    if (std::string_view(command.name) != "rounds") made.names.emplace_back(command.name);
+    if (!kNoStages.contains(command.name)) made.names.emplace_back(command.name);
   made.fields = [](const std::string& name) {
     for (const Command& command : list_commands())
       if (name == command.name) return command.fields();

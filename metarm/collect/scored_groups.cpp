@@ -106,8 +106,7 @@ class GroupReader {
 
   ScoredGroup kept_responses(const ScoredGroup& all) {
     ScoredGroup kept{all.group, std::vector<std::vector<double>>(all.rewards.size()), {}};
-    kept.group.responses.clear();
-    kept.group.rewards.clear();
+    std::vector<std::size_t> places;
     NearDuplicates near_duplicates(files_.max_overlap, files_.shingle_words);
     for (std::size_t i = 0; i < all.group.responses.size(); ++i) {
       if (!is_scored(all, i)) {
@@ -115,11 +114,12 @@ class GroupReader {
       } else if (near_duplicates.is_one(all.group.prompt, all.group.responses[i])) {
         ++read_.near_duplicates;
       } else {
-        kept.group.responses.push_back(all.group.responses[i]);
+        places.push_back(i);
         for (std::size_t model = 0; model < all.rewards.size(); ++model) kept.rewards[model].push_back(all.rewards[model][i]);
         kept.labels.push_back(all.labels[i]);
       }
     }
+    keep_responses(kept.group, places);
     return kept;
   }
 

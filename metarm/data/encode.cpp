@@ -11,10 +11,16 @@ namespace metarm {
 
 namespace {
 
-Conversation as_conversation(const Content& content, const char* role) {
-  if (const auto* conversation = std::get_if<Conversation>(&content)) return *conversation;
-  const std::string& text = std::get<std::string>(content);
-  return text.empty() ? Conversation{} : Conversation{{role, text}};
+// An empty prompt is none, an empty response one that ends at once.
+Conversation prompt_messages(const Content& prompt) {
+  if (const auto* conversation = std::get_if<Conversation>(&prompt)) return *conversation;
+  const std::string& text = std::get<std::string>(prompt);
+  return text.empty() ? Conversation{} : Conversation{{"user", text}};
+}
+
+Conversation response_messages(const Content& response) {
+  if (const auto* conversation = std::get_if<Conversation>(&response)) return *conversation;
+  return {{"assistant", std::get<std::string>(response)}};
 }
 
 bool is_whole_conversation(const Content& response) {
@@ -54,6 +60,12 @@ struct Encoder::Joined {
   Content prompt;    // may be empty
   Content response;  // what follows
   const Conversation* messages() const { return std::get_if<Conversation>(&prompt); }
+  Conversation conversation() const {
+    Conversation all = std::get<Conversation>(prompt);
+    const auto& rest = std::get<Conversation>(response);
+    all.insert(all.end(), rest.begin(), rest.end());
+    return all;
+  }
 };
 
 Encoder::Joined Encoder::join(const std::optional<Content>& prompt, const Content& response) {
@@ -63,7 +75,7 @@ Encoder::Joined Encoder::join(const std::optional<Content>& prompt, const Conten
     return {before, std::get<std::string>(response).substr(std::get<std::string>(before).size())};
   }
   if (std::holds_alternative<std::string>(*prompt) && std::holds_alternative<std::string>(response)) return {*prompt, response};
-  return {as_conversation(*prompt, "user"), as_conversation(response, "assistant")};
+  return {prompt_messages(*prompt), response_messages(response)};
 }
 
 Encoder::Encoder(const Tokenizer& tokenizer, const ChatTemplate* chat, std::int64_t max_length)
@@ -90,12 +102,8 @@ TokenIds Encoder::tokens_of_text(const std::string& text, bool count) {
 // The tokens of prompt and response, whatever their number.
 TokenIds Encoder::whole(const Joined& joined, const std::string& where) {
   TokenIds tokens;
-  if (const Conversation* messages = joined.messages()) {
-    Conversation all = *messages;
-    const auto& rest = std::get<Conversation>(joined.response);
-    all.insert(all.end(), rest.begin(), rest.end());
-    if (all.empty()) fail_input("{}: expected some text, got none", where);
-    tokens = tokenizer_.encode(render(all, false, where), false);
+  if (joined.messages() != nullptr) {
+    tokens = tokenizer_.encode(render(joined.conversation(), false, where), false);
   } else {
     std::string text = std::get<std::string>(joined.prompt) + std::get<std::string>(joined.response);
     if (const auto eos = tokenizer_.special().eos) {
@@ -117,13 +125,24 @@ TokenIds Encoder::as_it_stands(const std::string& text, TextForm form) const {
   return tokens;
 }
 
+// The text of a conversation before its response. Most templates print the same for the prompt alone, and then what opens the next turn;
+// Mistral's prints a system message with the last of all messages alone.
+std::string Encoder::text_before_response(const Joined& joined, const std::string& where) const {
+  const Conversation& prompt = *joined.messages();
+  const std::string whole = render(joined.conversation(), false, where);
+  const std::string& content = std::get<Conversation>(joined.response).front().content;
+  const std::size_t end = content.find_last_not_of(" \t\r\n"), response = whole.rfind(content.substr(0, end + 1));
+  const bool found = end != std::string::npos && response != std::string::npos;
+  return !found || whole.starts_with(render(prompt, false, where)) ? render(prompt, true, where) : whole.substr(0, response);
+}
+
 // How many of the tokens are the prompt's.
 std::size_t Encoder::prompt_length(const Joined& joined, const TokenIds& tokens, const std::string& where) {
   TokenIds before;
   if (const Conversation* messages = joined.messages(); messages == nullptr)
     before = tokens_of_text(std::get<std::string>(joined.prompt), false);
   else if (!messages->empty())
-    before = tokenizer_.encode(render(*messages, true, where), false);
+    before = tokenizer_.encode(text_before_response(joined, where), false);
   return common_prefix(before, tokens);
 }
 
@@ -204,8 +223,12 @@ std::vector<EncodedResponse> Encoder::responses(const std::optional<Content>& pr
   ++report_.rows;
   const std::int64_t empty = report_.no_response;
   std::vector<EncodedResponse> made;
-  for (const Content& content : contents)
-    if (std::optional<EncodedResponse> encoded = response(prompt, content, where)) made.push_back(std::move(*encoded));
+  for (std::size_t place = 0; place < contents.size(); ++place) {
+    std::optional<EncodedResponse> encoded = response(prompt, contents[place], where);
+    if (!encoded) continue;
+    encoded->place = place;
+    made.push_back(std::move(*encoded));
+  }
   const auto left_out = static_cast<std::int64_t>(contents.size() - made.size());
   if (left_out > report_.no_response - empty) ++report_.too_long;
   return made;

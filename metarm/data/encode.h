@@ -55,6 +55,7 @@ struct EncodedGroup {
 struct EncodedResponse {
   TokenIds tokens;
   std::int64_t begin = 1;
+  std::size_t place = 0;  // among the contents given
   std::int64_t length() const { return static_cast<std::int64_t>(tokens.size()) - begin; }
 };
 
@@ -91,6 +92,7 @@ class Encoder {
   static Joined join(const std::optional<Content>& prompt, const Content& response);
   TokenIds whole(const Joined& joined, const std::string& where);
   TokenIds as_it_stands(const std::string& text, TextForm form) const;
+  std::string text_before_response(const Joined& joined, const std::string& where) const;
   std::size_t prompt_length(const Joined& joined, const TokenIds& tokens, const std::string& where);
   bool shorten(TokenIds& tokens, std::size_t prompt_tokens);
   bool too_long(const TokenIds& tokens) const;

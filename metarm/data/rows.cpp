@@ -92,6 +92,14 @@ Rows<Row> read_rows(const std::vector<std::string>& files, BadRows bad_rows, con
 
 bool is_comparison(const Json& row) { return row.contains("summaries") && row.contains("choice"); }
 
+template <class List>
+void keep_places(List& list, std::span<const std::size_t> places) {
+  if (list.empty()) return;
+  List kept;
+  for (const std::size_t place : places) kept.push_back(list[place]);
+  list = std::move(kept);
+}
+
 }  // namespace
 
 bool is_empty(const Content& content) {
@@ -183,6 +191,12 @@ ResponseGroup parse_response_group(const JsonRow& row, std::int64_t min_response
       group.rewards.push_back(reward.is_null() ? std::numeric_limits<double>::quiet_NaN() : reward.get<double>());
     }
   }
+  if (row.value.contains("ended") && !row.value["ended"].is_null()) {
+    const Json& ended = row.value["ended"];
+    if (!ended.is_array() || ended.size() != responses.size() || !std::ranges::all_of(ended, &Json::is_boolean))
+      fail_input("{}: ended: expected a list of {} times true or false, one a response, got {}", where, responses.size(), ended.dump());
+    group.ended = ended.get<std::vector<bool>>();
+  }
   group.policy = optional_label(row.value, "policy", where);
   group.round = optional_round(row.value, where);
   group.subset = optional_label(row.value, "subset", where);
@@ -190,6 +204,12 @@ ResponseGroup parse_response_group(const JsonRow& row, std::int64_t min_response
   group.form = parse_text_form(optional_label(row.value, "text_form", where), where);
   group.where = where;
   return group;
+}
+
+void keep_responses(ResponseGroup& group, std::span<const std::size_t> places) {
+  keep_places(group.responses, places);
+  keep_places(group.rewards, places);
+  keep_places(group.ended, places);
 }
 
 std::string_view to_text(TextForm form) { return kTextForms[static_cast<std::size_t>(form)]; }
@@ -215,6 +235,7 @@ Json to_json(const ResponseGroup& group) {
   Json row = {{"prompt", to_json(group.prompt)}, {"responses", Json::array()}};
   for (const Content& response : group.responses) row["responses"].push_back(to_json(response));
   if (!group.rewards.empty()) row["rewards"] = group.rewards;
+  if (!group.ended.empty()) row["ended"] = group.ended;
   if (!group.policy.empty()) row["policy"] = group.policy;
   if (group.round >= 0) row["round"] = group.round;
   if (!group.subset.empty()) row["subset"] = group.subset;

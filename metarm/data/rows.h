@@ -3,12 +3,15 @@
 //   pair, explicit prompt      prompt, chosen, rejected; optional margin, weight, subset, id, chosen_reward and rejected_reward
 //   pair, implicit prompt      chosen, rejected (HH-RLHF texts or whole message lists); the same optional fields
 //   pair, summarization        OpenAI's info.{post,title,subreddit}, summaries[2].text, choice, optional worker, extra.confidence
-//   response group             prompt, responses; optional rewards, policy, round, subset, id, text_form (response, written, literal)
+//   response group             prompt, responses; optional rewards, ended, policy, round, subset, id,
+//                              text_form (response, written, literal)
 //   prompt                     prompt; optional subset, id
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -54,11 +57,16 @@ struct ResponseGroup {
   Content prompt;
   std::vector<Content> responses;  // at least one; what needs two says so itself
   std::vector<double> rewards;     // empty, or one a response
+  std::vector<bool> ended;         // empty, or one a response: by an end token or a stop text, not by a limit
   std::string policy, subset, id;
   std::int64_t round = -1;  // -1: not given
   TextForm form = TextForm::response;
   std::string where;
+
+  bool has_ended(std::size_t place) const { return ended.empty() || ended[place]; }
 };
+// Leaves the responses at `places`, in that order, with what the group says of each.
+void keep_responses(ResponseGroup& group, std::span<const std::size_t> places);
 
 // A text to score or to learn: `text` or `messages` whole, or a `response` to a `prompt`.
 struct Text {

@@ -25,19 +25,31 @@ void check_options(const JudgeOptions& options, const Parsed& parsed, const Rank
   if (ranks.size() > 1) fail_input("judge: --server: expected one process, got {} ranks; --concurrency does it", ranks.size());
 }
 
-// Each group of b goes to the group of a with the same prompt; prompts that occur more than once, in their order.
-std::vector<MatchedGroups> match_groups(std::vector<ResponseGroup> a, std::vector<ResponseGroup> b, const std::string& name_b) {
+// Each group of b goes to the group of a with the same prompt; prompts that occur more than once, in their order. A group without a partner
+// is an error, or with `leave_out`, where the partner may be a row that was skipped, left out.
+std::vector<MatchedGroups> match_groups(std::vector<ResponseGroup> a, std::vector<ResponseGroup> b, const JudgeOptions& options,
+                                        bool leave_out, Log& log) {
+  std::int64_t left_out = 0;
+  const auto miss = [&](const ResponseGroup& group, const std::string& file) {
+    if (!leave_out) fail_input("{}: prompt: expected the same prompt in {}, got none", group.where, file);
+    ++left_out;
+  };
   std::map<std::string, std::deque<ResponseGroup>> by_prompt;
   for (ResponseGroup& group : b) by_prompt[to_json(group.prompt).dump()].push_back(std::move(group));
   std::vector<MatchedGroups> matched;
   for (ResponseGroup& group : a) {
     std::deque<ResponseGroup>& others = by_prompt[to_json(group.prompt).dump()];
-    if (others.empty()) fail_input("{}: prompt: expected the same prompt in {}, got none", group.where, name_b);
+    if (others.empty()) {
+      miss(group, options.b);
+      continue;
+    }
     matched.push_back({std::move(group), std::move(others.front())});
     others.pop_front();
   }
   for (const auto& [prompt, others] : by_prompt)
-    if (!others.empty()) fail_input("{}: prompt: expected the same prompt in the file of --a, got none", others.front().where);
+    for (const ResponseGroup& group : others) miss(group, "the file of --a");
+  if (left_out > 0) log.warn(fmt::format("{} groups were left out: their prompts are in one file only, as rows were skipped", left_out));
+  if (matched.empty()) fail_input("{}: expected prompts of {}, got none of them", options.b, options.a);
   return matched;
 }
 
@@ -165,7 +177,7 @@ JudgeSummary judge(const JudgeOptions& options, const Parsed& parsed, const std:
     return std::move(rows.rows);
   };
   std::vector<ResponseGroup> a = read(options.a), b = read(options.b);
-  const std::vector<MatchedGroups> groups = match_groups(std::move(a), std::move(b), options.b);
+  const std::vector<MatchedGroups> groups = match_groups(std::move(a), std::move(b), options, summary.skipped > 0, log);
   const std::vector<Comparison> comparisons = list_comparisons(groups, options.compare);
   const std::vector<Judgement> judgements =
       options.rm.empty() ? judge_by_server(options, make_server(options.server, api_key), groups, comparisons, summary.use.emplace(), log)

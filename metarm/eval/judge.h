@@ -101,8 +101,8 @@ struct JudgeSummary {
   std::optional<JudgeUse> use;              // of an LLM judge
 };
 
-// Groups are matched by their prompts; a prompt that is in one file only is an input error that names its line. All ranks call it and
-// divide the scoring of a reward model; an LLM judge is one process's. `api_key`: the server's, empty: none.
+// Groups are matched by their prompts; a prompt that is in one file only is an input error that names its line, or where rows were skipped
+// left out. All ranks call it and divide the scoring of a reward model; an LLM judge is one process's. `api_key`: the server's, or empty.
 JudgeSummary judge(const JudgeOptions& options, const Parsed& parsed, const std::string& api_key, Ranks& ranks, Log& log);
 
 double cost(const JudgeOptions& options, const JudgeUse& use);

@@ -95,7 +95,10 @@ class ServerJudge {
     };
     const auto take = [&](const Request& asked, const Json& answer, const std::string& url) {
       const Completion completion = parse_completion(answer, url);
-      const std::string text = completion.choices.front().text.value_or("");  // has no verdict, which is counted
+      const CompletionChoice& choice = completion.choices.front();
+      // Cut while it still reasoned: no verdict, which is counted, and there would be none the next time.
+      const bool cut_in_thought = !choice.text && !choice.ended && choice.broken_by.empty();
+      const std::string text = cut_in_thought ? "" : require_text(choice, url);
       cache.append({{"request", asked.body}, {"answer", text}});
       open[static_cast<std::size_t>(asked.id)]->answer = text;
       ++use_.asked;

@@ -57,8 +57,9 @@ PolicyDivergence measure_policy_divergence(const std::string& policy, const std:
   SequenceGroups sequences(groups.size());
   PolicyTokens encode(policy, reference, scoring);
   for (std::size_t i = 0; i < groups.size(); ++i) {
-    for (const Content& response : groups[i].responses) {
-      if (std::optional<ResponseSequence> sequence = encode.sequence(groups[i].prompt, response, groups[i].where))
+    const ResponseGroup& group = groups[i];
+    for (std::size_t place = 0; place < group.responses.size(); ++place) {
+      if (auto sequence = encode.sequence(group.prompt, group.responses[place], group.where, group.has_ended(place)))
         sequences[i].push_back(std::move(*sequence));
       else
         ++too_long;

@@ -13,15 +13,6 @@ namespace metarm {
 
 namespace {
 
-// A response list may be the whole conversation: then what it answers is its own beginning.
-Content answered_prompt(const std::optional<Content>& prompt, const Content& response) {
-  const auto* conversation = std::get_if<Conversation>(&response);
-  if (!prompt || (conversation != nullptr && conversation->front().role != "assistant")) return implicit_prompt(response);
-  const auto* text = std::get_if<std::string>(&*prompt);
-  if (conversation == nullptr || text == nullptr) return *prompt;
-  return text->empty() ? Conversation{} : Conversation{{"user", *text}};
-}
-
 // Of a policy or, for an adapter, of its base. What is none is said here, before any pass over the responses.
 CheckpointConfig load_policy_config(const std::string& directory) {
   CheckpointConfig config = load_checkpoint_config(is_adapter(directory) ? adapter_base(directory) : directory);
@@ -89,23 +80,16 @@ PolicyTokens::PolicyTokens(const std::string& policy, const std::string& referen
 }
 
 std::optional<ResponseSequence> PolicyTokens::sequence(const std::optional<Content>& prompt, const Content& response,
-                                                       const std::string& where) {
-  TokenIds tokens = *whole_.sequence(prompt, response, where);
-  if (tokens != reference_.sequence(prompt, response, where))
+                                                       const std::string& where, bool ended) {
+  if (whole_.sequence(prompt, response, where) != reference_.sequence(prompt, response, where))
     fail_input("{}: expected the same tokens from --policy's and --reference-policy's tokenizers, got others; the two need one", where);
-  const TokenIds before = whole_.prompt(answered_prompt(prompt, response), 0, where);
-  const auto shared = std::ranges::mismatch(tokens, before).in1 - tokens.begin();
-  std::optional<TokenIds> kept = cut_.sequence(prompt, response, where);
-  if (!kept) return std::nullopt;
-  // What a template prints after the end token was nobody's choice.
-  std::ptrdiff_t after_end = 0;
-  const auto end = std::find_first_of(tokens.rbegin(), tokens.rend() - shared, ends_.begin(), ends_.end());
-  if (end != tokens.rend() - shared) after_end = end - tokens.rbegin();
-  kept->resize(kept->size() - static_cast<std::size_t>(after_end));
-  const auto count = static_cast<std::int64_t>(tokens.size()) - shared - after_end;
-  const std::int64_t predicted = std::min(count, static_cast<std::int64_t>(kept->size()) - 1);
-  if (predicted < 1) fail_input("{}: prompt: expected at least one token, got none", where);
-  return ResponseSequence{std::move(*kept), predicted};
+  std::vector<EncodedResponse> encoded = cut_.responses(prompt, std::span(&response, 1), where);
+  if (cut_.report().no_response > 0) fail_input("{}: prompt: expected at least one token, got none", where);
+  if (encoded.empty()) return std::nullopt;
+  EncodedResponse& kept = encoded.front();
+  drop_unchosen_end(kept.tokens, kept.begin, ended, ends_);
+  const std::int64_t length = kept.length();
+  return ResponseSequence{std::move(kept.tokens), length};
 }
 
 std::vector<std::vector<LogRatio>> log_ratios(const std::string& policy, const std::string& reference, SequenceGroups groups,

@@ -26,7 +26,7 @@ struct LogRatio {
 LogRatio log_ratio(std::span<const float> policy, std::span<const float> reference);
 
 // Response texts to the policies' tokens: prompt, response, and the token that ends it. The response's tokens are those after the prompt's,
-// with its end token: a text does not tell whether it was cut off.
+// with its end token unless it is known to have been cut.
 class PolicyTokens {
  public:
   // By the first policy's chat template and end tokens. Either may be an adapter's directory; input error where one is no language model.
@@ -36,7 +36,8 @@ class PolicyTokens {
 
   // No prompt: the response is a whole text or conversation, as in a pair's row. nullopt where the response alone is longer than
   // max_length. Input error where the two tokenizers do not give the same tokens.
-  std::optional<ResponseSequence> sequence(const std::optional<Content>& prompt, const Content& response, const std::string& where);
+  std::optional<ResponseSequence> sequence(const std::optional<Content>& prompt, const Content& response, const std::string& where,
+                                           bool ended = true);
 
  private:
   Tokenizer tokenizer_, reference_tokenizer_;

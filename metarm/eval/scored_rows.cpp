@@ -88,7 +88,10 @@ class RowScorer {
     const GroupRewards scored = score_groups(ranks_, scorer_, groups, tokens_per_batch_);
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       add_numbers(rows_[i], by_sequence(rows_[i], scored.rewards[i]), "");
-      if (scorer_.is_ensemble()) add_numbers(rows_[i], by_sequence(rows_[i], scored.deviations[i]), "_std");
+      if (scorer_.is_ensemble())
+        add_numbers(rows_[i], by_sequence(rows_[i], scored.deviations[i]), "_std");
+      else
+        for (const char* field : {"chosen_reward_std", "rejected_reward_std", "rewards_std", "reward_std"}) rows_[i].row.erase(field);
       write_(rows_[i].row);
       if (groups[i].size() < rows_[i].sequences.size()) ++summary.too_long;
       summary.sequences += static_cast<std::int64_t>(groups[i].size());

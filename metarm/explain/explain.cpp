@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
 #include "metarm/base/stopwatch.h"
+#include "metarm/eval/k_means.h"
 #include "metarm/eval/quantile.h"
 #include "metarm/explain/explained_model.h"
 #include "metarm/explain/principal_plane.h"
@@ -174,6 +176,7 @@ class Explainer {
     if (hidden_BD.size(0) < 3) fail_input("--map: expected at least 3 responses, got {}", hidden_BD.size(0));
     const PrincipalPlane plane = principal_plane(hidden_BD);
     summary_.explained_variance = plane.explained_variance;
+    if (options_.clusters > 0) find_clusters(order, hidden_BD.to(at::kDouble));
     const auto points = plane.point_B2.accessor<double, 2>();
     std::int64_t next = 0;
     for (const std::size_t index : order) {
@@ -185,6 +188,25 @@ class Explainer {
       else
         row.json["map"] = row.by_response(of_row);
     }
+  }
+
+  // Of the rows with two responses or more, in their files' order, by the means of these responses' hidden states, as metarm/meta's
+  // shifted_groups takes them.
+  void find_clusters(const std::vector<std::size_t>& order, const at::Tensor& hidden_BD) {
+    std::map<std::size_t, at::Tensor> mean_of_row;
+    std::int64_t next = 0;
+    for (const std::size_t index : order) {
+      const std::int64_t count = std::ssize(rows_[index].sequences), first = std::exchange(next, next + count);
+      if (count >= 2) mean_of_row[index] = hidden_BD.narrow(0, first, count).mean(0);
+    }
+    if (std::ssize(mean_of_row) < options_.clusters)
+      fail_input("--clusters: expected no more than the {} rows of two responses, got {}", mean_of_row.size(), options_.clusters);
+    std::vector<at::Tensor> means;
+    for (const auto& [index, mean_D] : mean_of_row) means.push_back(mean_D);
+    const std::vector<std::int64_t> clusters =
+        k_means(at::stack(means), options_.clusters, static_cast<std::uint64_t>(options_.common.seed));
+    std::size_t place = 0;
+    for (const auto& [index, mean_D] : mean_of_row) rows_[index].json["cluster"] = std::to_string(clusters[place++] + 1);
   }
 
   void write(std::size_t index) {

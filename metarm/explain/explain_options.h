@@ -48,6 +48,7 @@ struct ExplainOptions {
   std::string index;
   std::int64_t top = 5;
   bool map = false;
+  std::int64_t clusters = 0;
   ScoringOptions scoring;
   CommonOptions common;
 
@@ -106,6 +107,12 @@ struct ExplainOptions {
           {.name = "map",
            .help = "Place each response in the plane of the two principal components of the hidden states that the reward is read "
                    "from."});
+    visit(self.clusters,
+          {.name = "clusters",
+           .help = "Clusters of the rows explained, by those hidden states, shown on the map: of response groups alone, all of them, the "
+                   "modes of `metarm align --balance-by clusters`. 0: none.",
+           .min = 0,
+           .needs = "map"});
     ScoringOptions::fields(self.scoring, visit);
     CommonOptions::fields(self.common, visit);
   }

@@ -153,7 +153,6 @@ void ExplainedModel::load_adapter() {
 GradientSource ExplainedModel::gradient_source(std::span<const ExplainRow* const> pairs) const {
   GradientSource source;
   source.model = digest_checkpoint(directory_);
-  if (is_adapter(directory_)) source.model += digest_checkpoint(adapter_base(directory_));
   std::uint64_t digest = 1;
   for (const ExplainRow* pair : pairs) {
     for (const TokenIds& tokens : pair->sequences) digest = mix64(digest ^ digest_bytes(std::as_bytes(std::span(tokens))));

@@ -13,20 +13,14 @@ namespace {
 
 constexpr std::int64_t kShingleWords = 3;
 
-// A row's rewards stay with their responses.
-std::int64_t drop_from(ResponseGroup& group, double max_overlap) {
+std::size_t drop_from(ResponseGroup& group, double max_overlap) {
   NearDuplicates near_duplicates(max_overlap, kShingleWords);
-  ResponseGroup kept = group;
-  kept.responses.clear();
-  kept.rewards.clear();
-  for (std::size_t i = 0; i < group.responses.size(); ++i) {
-    if (near_duplicates.is_one(group.prompt, group.responses[i])) continue;
-    kept.responses.push_back(std::move(group.responses[i]));
-    if (!group.rewards.empty()) kept.rewards.push_back(group.rewards[i]);
-  }
-  const std::size_t before = group.responses.size();
-  group = std::move(kept);
-  return static_cast<std::int64_t>(before - group.responses.size());
+  std::vector<std::size_t> kept;
+  for (std::size_t i = 0; i < group.responses.size(); ++i)
+    if (!near_duplicates.is_one(group.prompt, group.responses[i])) kept.push_back(i);
+  const std::size_t dropped = group.responses.size() - kept.size();
+  if (dropped > 0) keep_responses(group, kept);
+  return dropped;
 }
 
 double mean_difference(std::span<const float> rewards) {
@@ -38,10 +32,10 @@ double mean_difference(std::span<const float> rewards) {
 
 }  // namespace
 
-std::int64_t drop_near_duplicates(std::vector<ResponseGroup>& groups, double max_overlap) {
-  std::int64_t dropped = 0;
-  for (ResponseGroup& group : groups) dropped += drop_from(group, max_overlap);
-  std::erase_if(groups, [](const ResponseGroup& group) { return group.responses.size() < 2; });
+DroppedDuplicates drop_near_duplicates(std::vector<ResponseGroup>& groups, double max_overlap) {
+  DroppedDuplicates dropped;
+  for (ResponseGroup& group : groups) dropped.responses += drop_from(group, max_overlap);
+  dropped.groups = std::erase_if(groups, [](const ResponseGroup& group) { return group.responses.size() < 2; });
   return dropped;
 }
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "metarm/base/random.h"
@@ -10,41 +12,39 @@
 namespace metarm {
 
 GroupOrder::GroupOrder(std::span<const std::string> modes, std::vector<double> weights, bool mode_a_step, std::uint64_t seed, bool shuffle)
-    : mode_a_step_(mode_a_step), seed_(seed) {
+    : mode_a_step_(mode_a_step), seed_(seed), weights_(std::move(weights)) {
   std::map<std::string, std::vector<std::int64_t>> by_mode;
   for (std::size_t i = 0; i < modes.size(); ++i) by_mode[modes[i]].push_back(static_cast<std::int64_t>(i));
   for (auto& [name, groups] : by_mode) {
-    std::vector<double> sums;
-    double sum = 0;
-    if (!weights.empty())
-      for (const std::int64_t group : groups) sums.push_back(sum += weights[static_cast<std::size_t>(group)]);
     const auto size = static_cast<std::int64_t>(groups.size());
     names_.push_back(name);
-    modes_.push_back(
-        {std::move(groups), std::move(sums), DataOrder(size, seed, by_mode.size() == 1 ? "groups" : "groups " + name, shuffle)});
+    modes_.push_back({std::move(groups), DataOrder(size, seed, by_mode.size() == 1 ? "groups" : "groups " + name, shuffle)});
   }
 }
 
-std::int64_t GroupOrder::drawn(const Mode& mode, std::uint64_t seed, std::int64_t slot, std::span<const std::int64_t> taken) {
-  constexpr std::uint64_t kTries = 64;
-  std::int64_t group = 0;
-  for (std::uint64_t attempt = 0; attempt < kTries; ++attempt) {
-    const double u = RandomStream(seed, "group draws", static_cast<std::uint64_t>(slot), attempt).uniform() * mode.sums.back();
-    const auto place = std::min<std::ptrdiff_t>(std::ranges::upper_bound(mode.sums, u) - mode.sums.begin(), std::ssize(mode.sums) - 1);
-    group = mode.groups[static_cast<std::size_t>(place)];
-    if (std::ranges::find(taken, group) == taken.end()) break;
-  }
-  return group;
+// Of the mode's groups that the step has not taken, or where it has taken them all, of all.
+std::int64_t GroupOrder::drawn(const Mode& mode, std::int64_t slot, const std::set<std::int64_t>& taken) const {
+  std::vector<std::int64_t> left;
+  std::ranges::set_difference(mode.groups, taken, std::back_inserter(left));
+  if (left.empty()) left = mode.groups;
+  std::vector<double> sums;
+  double sum = 0;
+  for (const std::int64_t group : left) sums.push_back(sum += weights_[static_cast<std::size_t>(group)]);
+  if (sum == 0) std::iota(sums.begin(), sums.end(), 1.0);
+  const double u = RandomStream(seed_, "group draws", static_cast<std::uint64_t>(slot)).uniform() * sums.back();
+  // However u is rounded, no group after the last one that has a weight.
+  const auto place = std::min(std::ranges::upper_bound(sums, u), std::ranges::lower_bound(sums, sums.back()));
+  return left[static_cast<std::size_t>(place - sums.begin())];
 }
 
 std::vector<std::int64_t> GroupOrder::batch(std::int64_t step, std::int64_t count) {
-  std::vector<std::int64_t> taken;
+  std::vector<std::int64_t> groups;
+  std::set<std::int64_t> taken;
   const auto modes = static_cast<std::int64_t>(modes_.size());
   const auto take = [&](Mode& mode, std::int64_t slot, std::int64_t of_mode) {
-    if (mode.sums.empty())
-      taken.push_back(mode.groups[static_cast<std::size_t>(mode.order.stream(of_mode, 1).front())]);
-    else
-      taken.push_back(drawn(mode, seed_, slot, taken));
+    groups.push_back(weights_.empty() ? mode.groups[static_cast<std::size_t>(mode.order.stream(of_mode, 1).front())]
+                                      : drawn(mode, slot, taken));
+    taken.insert(groups.back());
   };
   if (mode_a_step_ && modes > 0) {
     Mode& mode = modes_[mode_of_step(step)];
@@ -54,7 +54,7 @@ std::vector<std::int64_t> GroupOrder::batch(std::int64_t step, std::int64_t coun
     for (std::int64_t slot = step * count; slot < (step + 1) * count; ++slot)
       take(modes_[static_cast<std::size_t>(slot % modes)], slot, slot / modes);
   }
-  return taken;
+  return groups;
 }
 
 std::vector<double> recency_weights(std::span<const std::int64_t> rounds, double half_life) {

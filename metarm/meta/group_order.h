@@ -2,10 +2,11 @@
 //
 // Shifted responses come in modes (domains, policies, rounds), and a large one must not crowd out the others: the slots of all steps, laid
 // end to end, are given to the modes in turn, and each mode has an order of its own. Without weights that is one epoch after another; with
-// weights each slot is a draw in proportion to them, and a step takes no group twice where its mode has another.
+// weights each slot is a draw in proportion to them, of the groups that the step has not taken while the mode has any.
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,8 +17,8 @@ namespace metarm {
 
 class GroupOrder {
  public:
-  // modes[i]: the mode of group i. weights: empty, or one a group, above 0. mode_a_step: a step's slots are all of one mode, the modes
-  // taking turns by step.
+  // modes[i]: the mode of group i. weights: empty, or one a group, at least 0; where all that are left to draw from have 0, they are
+  // drawn alike. mode_a_step: a step's slots are all of one mode, the modes taking turns by step.
   GroupOrder(std::span<const std::string> modes, std::vector<double> weights, bool mode_a_step, std::uint64_t seed, bool shuffle);
 
   // `count` of the groups' indices for step `step` (from 0); with mode_a_step no more than the step's mode has.
@@ -28,14 +29,14 @@ class GroupOrder {
 
  private:
   struct Mode {
-    std::vector<std::int64_t> groups;
-    std::vector<double> sums;  // of the weights up to and with each group; empty: no weights
+    std::vector<std::int64_t> groups;  // ascending
     DataOrder order;
   };
-  static std::int64_t drawn(const Mode& mode, std::uint64_t seed, std::int64_t slot, std::span<const std::int64_t> taken);
+  std::int64_t drawn(const Mode& mode, std::int64_t slot, const std::set<std::int64_t>& taken) const;
 
   bool mode_a_step_;
   std::uint64_t seed_;
+  std::vector<double> weights_;
   std::vector<std::string> names_;
   std::vector<Mode> modes_;
 };

@@ -6,16 +6,13 @@
 #include <cstdint>
 #include <iterator>
 #include <map>
-#include <numeric>
-#include <span>
 #include <utility>
 
 #include "metarm/base/error.h"
 #include "metarm/eval/evaluate.h"
+#include "metarm/eval/k_means.h"
 #include "metarm/meta/group_choice.h"
 #include "metarm/meta/group_order.h"
-#include "metarm/meta/k_means.h"
-#include "metarm/model/hidden_states.h"
 #include "metarm/train/group_data.h"
 
 namespace metarm {
@@ -52,35 +49,36 @@ void tell_modes(BalanceBy balance_by, const std::vector<std::string>& modes, Log
   log.info(fmt::format("response groups by {}: {}", enum_name(balance_by), text));
 }
 
-// Each group's mean over its responses: float32 [G, D] on the CPU, the same on all ranks.
+// Each group's mean over its responses: float64 [G, D] on the CPU, the same on all ranks.
 at::Tensor mean_states(const std::vector<EncodedGroup>& groups, const TrainingSetup& setup, std::int64_t tokens_per_batch) {
-  std::vector<std::int64_t> costs;
-  for (const EncodedGroup& group : groups)
-    costs.push_back(std::accumulate(group.responses.begin(), group.responses.end(), std::int64_t{0},
-                                    [](std::int64_t sum, const TokenIds& tokens) { return sum + std::ssize(tokens); }));
-  const Part mine = consecutive_rows_of_rank(costs, setup.ranks.rank(), setup.ranks.size());
   std::vector<std::vector<TokenIds>> sequences;
-  for (std::int64_t i = mine.begin; i < mine.end; ++i) sequences.push_back(groups[static_cast<std::size_t>(i)].responses);
-  at::Tensor mean_GD = at::zeros({static_cast<std::int64_t>(groups.size()), setup.config().spec.width}, at::kDouble);
-  if (!sequences.empty()) {
-    const at::Tensor hidden_BD = hidden_states(setup.reward_model(), sequences, tokens_per_batch).to(at::kDouble);
-    std::int64_t first = 0;
-    for (std::int64_t i = mine.begin; i < mine.end; ++i) {
-      const auto count = static_cast<std::int64_t>(groups[static_cast<std::size_t>(i)].responses.size());
-      mean_GD[i] = hidden_BD.narrow(0, first, count).mean(0);
-      first += count;
-    }
+  for (const EncodedGroup& group : groups) sequences.push_back(group.responses);
+  const at::Tensor hidden_BD = hidden_states(setup.ranks, setup.reward_model(), sequences, tokens_per_batch).to(at::kDouble);
+  std::vector<at::Tensor> means;
+  std::int64_t first = 0;
+  for (const EncodedGroup& group : groups) {
+    means.push_back(hidden_BD.narrow(0, first, std::ssize(group.responses)).mean(0));
+    first += std::ssize(group.responses);
   }
-  setup.ranks.sum(std::span(mean_GD.data_ptr<double>(), static_cast<std::size_t>(mean_GD.numel())));
-  return mean_GD;
+  return at::stack(means);
+}
+
+// Without near-duplicates, and without groups that are left with fewer than two responses.
+std::vector<ResponseGroup> read_distinct_rows(const AlignOptions& options, Log& log) {
+  std::vector<ResponseGroup> rows = read_group_rows(options.responses, options.scoring, log);
+  const auto [responses, groups] = drop_near_duplicates(rows, options.max_overlap);
+  if (rows.empty() && groups > 0)
+    fail_input("--max-overlap: expected groups with two responses that overlap by {} at most, got none of {}; a larger one keeps more",
+               options.max_overlap, groups);
+  if (responses > 0) log.info(fmt::format("{} responses left out: nearly the same as another one of their group", responses));
+  if (groups > 0) log.info(fmt::format("{} groups left out: --max-overlap leaves fewer than two of their responses", groups));
+  return rows;
 }
 
 }  // namespace
 
 ShiftedGroups load_shifted_groups(const AlignOptions& options, const TrainingSetup& setup, Log& log) {
-  std::vector<ResponseGroup> rows = read_group_rows(options.responses, options.scoring, log);
-  if (const std::int64_t dropped = drop_near_duplicates(rows, options.max_overlap); dropped > 0)
-    log.info(fmt::format("{} responses left out: nearly the same as another one of their group", dropped));
+  const std::vector<ResponseGroup> rows = read_distinct_rows(options, log);
   ShiftedGroups shifted{encode_groups(rows, setup.encoder(options.scoring.max_length), options.scoring, log), {}, {}};
 
   std::vector<std::int64_t> rounds;
@@ -101,10 +99,8 @@ void find_modes(ShiftedGroups& shifted, const AlignOptions& options, TrainingSet
   setup.trainable->load_compute();
   const at::Tensor mean_GD = mean_states(shifted.groups, setup, options.scoring.tokens_per_batch);
   const auto seed = static_cast<std::uint64_t>(options.common.seed);
-  std::map<std::int64_t, std::string> names;
   shifted.modes.clear();
-  for (const std::int64_t cluster : k_means(mean_GD, options.clusters, seed))
-    shifted.modes.push_back(names.emplace(cluster, std::to_string(names.size() + 1)).first->second);
+  for (const std::int64_t cluster : k_means(mean_GD, options.clusters, seed)) shifted.modes.push_back(std::to_string(cluster + 1));
   tell_modes(options.balance_by, shifted.modes, log);
 }
 

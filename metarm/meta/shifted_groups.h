@@ -21,8 +21,8 @@ struct ShiftedGroups {
 // without the field that --balance-by or --recency-half-life asks for, and where no group is left.
 ShiftedGroups load_shifted_groups(const AlignOptions& options, const TrainingSetup& setup, Log& log);
 
-// --balance-by clusters: modes are clusters (k_means.h) of groups by the loaded reward model's hidden states, a group's being the mean of
-// its responses'. Named "1", "2", ... by their first groups. Input error for fewer groups than clusters. All ranks together.
+// --balance-by clusters: modes are clusters (eval/k_means.h) of groups by the loaded reward model's hidden states, a group's being the mean
+// of its responses'. Named "1", "2", ... by their first groups. Input error for fewer groups than clusters. All ranks together.
 void find_modes(ShiftedGroups& shifted, const AlignOptions& options, TrainingSetup& setup, Log& log);
 
 // Leaves those that the loaded reward model tells apart least (--hard-groups). All ranks together.

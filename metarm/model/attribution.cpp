@@ -139,7 +139,10 @@ double Attribution::error() const {
 }
 
 TokenId baseline_token(const RewardModel& reward_model, const Tokenizer& tokenizer) {
-  return static_cast<TokenId>(reward_model.pad_token_id ? *reward_model.pad_token_id : tokenizer.special().eos.value_or(0));
+  const auto is_known = [&](std::int64_t token) { return token >= 0 && token < reward_model.model.spec.vocab_size; };
+  if (reward_model.pad_token_id && is_known(*reward_model.pad_token_id)) return static_cast<TokenId>(*reward_model.pad_token_id);
+  const TokenId end = tokenizer.special().eos.value_or(0);
+  return is_known(end) ? end : 0;
 }
 
 Attribution PathIntegral::attribution() const {

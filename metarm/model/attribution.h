@@ -44,7 +44,7 @@ struct Attribution {
   double error() const;  // |sum - (reward - baseline_reward)| / |reward - baseline_reward|
 };
 
-// The token that says nothing: the one that pads, else the one that ends a text.
+// The token that says nothing: the one that pads, else the one that ends a text, else the first; of those in the vocabulary.
 TokenId baseline_token(const RewardModel& reward_model, const Tokenizer& tokenizer);
 
 Attribution attribute_by_prefixes(const RewardModel& reward_model, const TokenIds& tokens);

@@ -1,7 +1,10 @@
 #include "metarm/model/best_of.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
+
+#include "metarm/base/error.h"
 
 namespace metarm {
 
@@ -16,21 +19,29 @@ OpenRewardModel open_scorer(const std::string& directory, const CommonOptions& c
 }  // namespace
 
 BestOf::BestOf(const std::string& reward_model, const CommonOptions& common, std::int64_t tokens_per_batch, Log& log)
-    : scorer_(open_scorer(reward_model, common, log)), tokens_per_batch_(tokens_per_batch) {}
+    : scorer_(open_scorer(reward_model, common, log)), tokens_per_batch_(tokens_per_batch), log_(log) {}
 
 void BestOf::keep_best(std::vector<ResponseGroup>& groups) const {
   Encoder encoder = scorer_.encoder();
   std::vector<std::vector<TokenIds>> sequences;
   for (const ResponseGroup& group : groups) {
     std::vector<TokenIds>& of_group = sequences.emplace_back();
-    for (const Content& response : group.responses) of_group.push_back(*encoder.sequence(group.prompt, response, group.where));
+    for (const Content& response : group.responses) {
+      std::optional<TokenIds> sequence = encoder.sequence(group.prompt, response, group.where);
+      if (!sequence)
+        fail_input("{}: --best-of: expected responses of up to {} of the reward model's tokens, by its positions, got a longer one",
+                   group.where, scorer_.max_length);
+      of_group.push_back(std::move(*sequence));
+    }
   }
+  for (const std::string& note : encoder.report().notes("the reward model's positions")) log_.info(note);
   const std::vector<std::vector<float>> rewards = scorer_.scorer.score(sequences, tokens_per_batch_).rewards;
   for (std::size_t i = 0; i < groups.size(); ++i) {
-    const auto best = std::ranges::max_element(rewards[i]);
-    Content kept = std::move(groups[i].responses[static_cast<std::size_t>(best - rewards[i].begin())]);
+    const auto best = static_cast<std::size_t>(std::ranges::max_element(rewards[i]) - rewards[i].begin());
+    Content kept = std::move(groups[i].responses[best]);
+    groups[i].ended = {groups[i].has_ended(best)};
     groups[i].responses = {std::move(kept)};
-    groups[i].rewards = {*best};
+    groups[i].rewards = {rewards[i][best]};
   }
 }
 

@@ -21,6 +21,7 @@ class BestOf {
  private:
   OpenRewardModel scorer_;
   std::int64_t tokens_per_batch_;
+  Log& log_;
 };
 
 }  // namespace metarm

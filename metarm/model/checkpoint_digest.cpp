@@ -12,6 +12,7 @@
 #include "metarm/base/file.h"
 #include "metarm/base/random.h"
 #include "metarm/model/ensemble_config.h"
+#include "metarm/model/lora.h"
 
 namespace metarm {
 
@@ -55,11 +56,13 @@ std::string digest_checkpoint(const std::string& directory) {
     digest = mix64(digest ^ digest_bytes(std::as_bytes(std::span(name))));
     digest = mix64(digest ^ digest_bytes(MappedFile(file.string()).bytes()));
   }
+  const auto add = [&](const std::string& other) {
+    const std::string of_other = digest_checkpoint(other);
+    digest = mix64(digest ^ digest_bytes(std::as_bytes(std::span(of_other))));
+  };
+  if (is_adapter(directory)) add(adapter_base(directory));
   if (is_ensemble(directory))
-    for (const EnsembleConfig::Member& member : load_ensemble_config(directory).members) {
-      const std::string of_member = digest_checkpoint(member.directory);
-      digest = mix64(digest ^ digest_bytes(std::as_bytes(std::span(of_member))));
-    }
+    for (const EnsembleConfig::Member& member : load_ensemble_config(directory).members) add(member.directory);
   return fmt::format("{:016x}", digest);
 }
 

@@ -149,7 +149,7 @@ class Generation {
   bool goes_on(const Branch& branch) {
     GeneratedResponse& generated = response(branch);
     generated.ended = std::ranges::find(options_.end_tokens, generated.tokens.back()) != options_.end_tokens.end() ||
-                      (options_.stop && options_.stop(generated.tokens));
+                      (options_.stop && options_.stop(branch.prompt, generated.tokens));
     return !generated.ended && !out_of_positions(branch) && tokens_of(branch) < options_.max_new_tokens;
   }
 

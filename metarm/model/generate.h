@@ -15,11 +15,11 @@ struct GenerateOptions {
   std::int64_t responses = 4;  // k
   std::int64_t max_new_tokens = 128;
   TokenSampling sampling;
-  std::uint64_t seed = 0;                     // a response is a function of (seed, prompt index, response index), whatever the batch
-  std::uint64_t first_prompt = 0;             // the index of the first of the prompts given
-  std::vector<TokenId> end_tokens;            // a response ends with one of these, which it holds
-  std::function<bool(const TokenIds&)> stop;  // further reasons to end, asked after each token; may be empty
-  bool log_probs = false;                     // whether to record them
+  std::uint64_t seed = 0;           // a response is a function of (seed, prompt index, response index), whatever the batch
+  std::uint64_t first_prompt = 0;   // the index of the first of the prompts given
+  std::vector<TokenId> end_tokens;  // a response ends with one of these, which it holds
+  std::function<bool(std::size_t prompt, const TokenIds& response)> stop;  // further reasons to end, asked after each token; may be empty
+  bool log_probs = false;                                                  // whether to record them
   std::int64_t tokens_per_batch =
       16384;  // bound of the tokens whose keys and values are held at once; a prompt's k responses stay together
 };

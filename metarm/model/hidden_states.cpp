@@ -7,10 +7,7 @@ namespace metarm {
 at::Tensor hidden_states(const RewardModel& reward_model, std::span<const std::vector<TokenIds>> groups, std::int64_t tokens_per_batch,
                          const std::function<void(std::int64_t)>& progress) {
   const at::NoGradGuard no_grad;
-  std::vector<TokenTree> trees;
-  trees.reserve(groups.size());
-  for (const std::vector<TokenIds>& group : groups) trees.push_back(make_token_tree(group));
-
+  const std::vector<TokenTree> trees = make_token_trees(groups);
   std::vector<at::Tensor> parts;
   for (const TreeRange range : pack_trees(trees, tokens_per_batch)) {
     const Batch batch = make_batch(std::span(trees).subspan(range.begin, range.end - range.begin));

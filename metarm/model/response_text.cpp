@@ -1,5 +1,6 @@
 #include "metarm/model/response_text.h"
 
+#include <algorithm>
 #include <filesystem>
 
 namespace metarm {
@@ -14,6 +15,14 @@ std::vector<TokenId> list_end_tokens(const Tokenizer& tokenizer, const Checkpoin
   for (const std::int64_t id : ids)
     if (id >= 0 && id < config.spec.vocab_size) ends.push_back(static_cast<TokenId>(id));
   return ends;
+}
+
+void drop_unchosen_end(TokenIds& tokens, std::int64_t begin, bool ended, std::span<const TokenId> end_tokens) {
+  const auto stop = tokens.rend() - begin;
+  const auto end = std::find_first_of(tokens.rbegin(), stop, end_tokens.begin(), end_tokens.end());
+  if (end == stop) return;
+  const std::int64_t with_end = end.base() - tokens.begin();
+  tokens.resize(static_cast<std::size_t>(!ended && with_end - 1 > begin ? with_end - 1 : with_end));
 }
 
 std::string response_text(const Tokenizer& tokenizer, const TokenIds& prompt, const TokenIds& response) {

@@ -78,9 +78,14 @@ class Sampler {
       log_.progress("sampling", static_cast<std::int64_t>(begin + of_all), static_cast<std::int64_t>(prompts.size()),
                     fmt::format("{} tokens{}", summary_.tokens + tokens, ranks_.size() > 1 ? " on the first rank" : ""));
     };
+    const std::span own_prompts = std::span(prompts).subspan(first, count);
     GenerateOptions how = generate_options(policy.config);
     how.first_prompt = first;
-    const auto responses = generate(policy.model, std::span(prompts).subspan(first, count), how, show);
+    if (!options_.stop.empty())
+      how.stop = [&](std::size_t prompt, const TokenIds& response) {
+        return find_stop(response_text(tokenizer_, own_prompts[prompt], response), options_.stop).has_value();
+      };
+    const auto responses = generate(policy.model, own_prompts, how, show);
     std::vector<ResponseGroup> groups;
     for (std::size_t i = 0; i < responses.size(); ++i) groups.push_back(make_group(rows[first + i], prompts[first + i], responses[i]));
     if (best_of_) best_of_->keep_best(groups);
@@ -118,8 +123,6 @@ class Sampler {
     made.seed = static_cast<std::uint64_t>(options_.common.seed);
     made.end_tokens = list_end_tokens(tokenizer_, config);
     made.tokens_per_batch = options_.tokens_per_batch;
-    if (!options_.stop.empty())
-      made.stop = [this](const TokenIds& tokens) { return find_stop(tokenizer_.decode(tokens, true), options_.stop).has_value(); };
     return made;
   }
 
@@ -134,6 +137,7 @@ class Sampler {
     for (const GeneratedResponse& response : responses) {
       group.responses.emplace_back(stopped_text(prompt, response.tokens));
       summary_.tokens += static_cast<std::int64_t>(response.tokens.size());
+      group.ended.push_back(response.ended);
       summary_.ended += response.ended;
       ++summary_.responses;
     }

@@ -34,13 +34,6 @@ std::int64_t count_shared_layers(const Model& a, const Model& b) {
   return shared;
 }
 
-std::vector<TokenTree> make_trees(std::span<const std::vector<TokenIds>> groups) {
-  std::vector<TokenTree> trees;
-  trees.reserve(groups.size());
-  for (const std::vector<TokenIds>& group : groups) trees.push_back(make_token_tree(group));
-  return trees;
-}
-
 }  // namespace
 
 Scorer::Scorer(RewardModel reward_model) { members_.push_back({std::move(reward_model)}); }
@@ -92,7 +85,7 @@ std::vector<std::vector<std::vector<float>>> Scorer::score_members(std::span<con
                                                                    std::int64_t tokens_per_batch, const GroupsDone& progress) const {
   if (!is_ensemble_) return {score_groups(members_.front().reward_model, groups, tokens_per_batch, progress)};
   const at::NoGradGuard no_grad;
-  const std::vector<TokenTree> trees = make_trees(groups);
+  const std::vector<TokenTree> trees = make_token_trees(groups);
   std::vector<std::vector<std::vector<float>>> rewards(members_.size(), std::vector<std::vector<float>>(groups.size()));
   for (const TreeRange range : pack_trees(trees, tokens_per_batch)) {
     const Batch batch = make_batch(std::span(trees).subspan(range.begin, range.end - range.begin));

@@ -26,6 +26,13 @@ TokenTree make_token_tree(std::span<const TokenIds> sequences) {
   return tree;
 }
 
+std::vector<TokenTree> make_token_trees(std::span<const std::vector<TokenIds>> groups) {
+  std::vector<TokenTree> trees;
+  trees.reserve(groups.size());
+  for (const std::vector<TokenIds>& group : groups) trees.push_back(make_token_tree(group));
+  return trees;
+}
+
 namespace {
 
 Segment append_segment(Batch& batch, const TokenIds& tokens, std::int64_t prefix_begin, std::int64_t prefix_end) {

@@ -20,6 +20,7 @@ struct TokenTree {
 // The tree of sequences (none empty): its prompt is their longest common prefix, less the last token of a sequence that
 // would end inside it, so that each branch holds its own end. A single sequence is one branch without a prompt.
 TokenTree make_token_tree(std::span<const TokenIds> sequences);
+std::vector<TokenTree> make_token_trees(std::span<const std::vector<TokenIds>> groups);  // one a group
 
 // A run of tokens that attend causally to one another and wholly to the prefix [prefix_begin, prefix_end) before them. A prompt has no
 // prefix; a branch's prefix is its prompt.

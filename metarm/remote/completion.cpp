@@ -53,8 +53,8 @@ CompletionChoice parse_choice(const Json& choice, const std::string& where) {
     parsed.text = parse_content(choice["message"], reason == "length", where + ": message");
   else
     parsed.text = text_field(choice, "text", where);
-  parsed.ended = kOwnEnds.contains(reason);
-  if (!parsed.ended && !reason.empty() && reason != "length") parsed.broken_by = reason;
+  parsed.ended = reason.empty() || kOwnEnds.contains(reason);
+  if (!parsed.ended && reason != "length") parsed.broken_by = reason;
   return parsed;
 }
 
@@ -101,6 +101,13 @@ Completion parse_completion(const Json& answer, const std::string& where) {
   completion.prompt_tokens = optional_count(*usage, "prompt_tokens", where + ": usage").value_or(0);
   completion.answer_tokens = optional_count(*usage, "completion_tokens", where + ": usage").value_or(0);
   return completion;
+}
+
+const std::string& require_text(const CompletionChoice& choice, const std::string& where) {
+  if (!choice.broken_by.empty()) fail_input("{}: finish_reason: expected stop or length, got {}", where, quote_reason(choice.broken_by));
+  if (!choice.text)
+    fail_input("{}: content: expected text, got none, as where a model is cut while it still reasons; raise --max-new-tokens", where);
+  return *choice.text;
 }
 
 }  // namespace metarm

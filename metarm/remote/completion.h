@@ -28,7 +28,7 @@ Request completion_request(const ServerOptions& options, const Content& prompt, 
 
 struct CompletionChoice {
   std::optional<std::string> text;  // nullopt: none came, as where a model was cut while it still reasoned
-  bool ended = false;               // by itself or a stop text, not by max_new_tokens
+  bool ended = false;               // by itself, a stop text or for a reason that is not given, not by max_new_tokens
   std::string broken_by = {};       // a finish_reason that is neither, such as abort, error, content_filter: the text is not whole
 };
 struct Completion {
@@ -37,8 +37,11 @@ struct Completion {
 };
 
 // The answer to either call. Input error `where: choices: expected a list, got null` and the like, where a field has a wrong type or is
-// missing. A finish_reason may be absent or null. A message whose content is null has no text, nor has one that reached the limit with
-// nothing but `reasoning_content`.
+// missing. A finish_reason may be absent or null: nothing says then that the text was cut. A message whose content is null has no text, nor
+// has one that reached the limit with nothing but `reasoning_content`.
 Completion parse_completion(const Json& answer, const std::string& where);
+
+// The choice's text, which may have been cut at max_new_tokens. Input error where there is none or where it is broken: to ask again for.
+const std::string& require_text(const CompletionChoice& choice, const std::string& where);
 
 }  // namespace metarm

@@ -37,6 +37,11 @@ Json list_settings(const SampleRequest& request, const Server& server, std::uint
           {"seed", seed}};
 }
 
+struct Received {
+  std::string text;
+  bool ended;
+};
+
 class ServerSampler {
  public:
   ServerSampler(const SampleRequest& request, const Server& server, std::uint64_t seed, Log& log)
@@ -104,19 +109,19 @@ class ServerSampler {
       fail_input("{}: expected responses that are missing, got others; remove the file to begin anew", where);
     for (const Json& response : responses)
       if (!response.is_string()) fail_input("{}: responses: expected texts, got {}", where, json_type_name(response));
-    const auto count = [&](const char* field) {
-      const Json& value = require_field(row.value, field, where);
-      if (!value.is_number_integer()) fail_input("{}: {}: expected a whole number, got {}", where, field, json_type_name(value));
-      return value.get<std::int64_t>();
-    };
-    keep(index.get<std::size_t>(), responses.get<std::vector<std::string>>(), count("ended"), count("tokens"));
+    const Json& ended = require_field(row.value, "ended", where);
+    if (!ended.is_array() || ended.size() != responses.size() || !std::ranges::all_of(ended, &Json::is_boolean))
+      fail_input("{}: ended: expected true or false for each response, got {}; remove the file to begin anew", where, ended.dump());
+    const Json& tokens = require_field(row.value, "tokens", where);
+    if (!tokens.is_number_integer()) fail_input("{}: tokens: expected a whole number, got {}", where, json_type_name(tokens));
+    keep(index.get<std::size_t>(), responses.get<std::vector<std::string>>(), ended.get<std::vector<bool>>(), tokens.get<std::int64_t>());
   }
 
-  void keep(std::size_t prompt, std::vector<std::string> responses, std::int64_t ended, std::int64_t tokens) {
+  void keep(std::size_t prompt, std::vector<std::string> responses, const std::vector<bool>& ended, std::int64_t tokens) {
     summary_.responses += static_cast<std::int64_t>(responses.size());
-    summary_.ended += ended;
+    summary_.ended += std::ranges::count(ended, true);
     summary_.tokens += tokens;
-    for (std::string& response : responses) groups_[prompt].push_back(std::move(response));
+    for (std::size_t i = 0; i < responses.size(); ++i) groups_[prompt].push_back({std::move(responses[i]), ended[i]});
     summary_.prompts += missing(prompt) == 0;
   }
 
@@ -137,18 +142,14 @@ class ServerSampler {
 
   void take(const Request& asked, const Json& answer, const std::string& url) {
     Completion completion = parse_completion(answer, url);
-    for (const CompletionChoice& choice : completion.choices) {
-      if (!choice.broken_by.empty()) fail_input("{}: finish_reason: expected stop or length, got {}", url, quote_reason(choice.broken_by));
-      if (!choice.text)
-        fail_input("{}: content: expected text, got none, as where a model is cut while it still reasons; raise --max-new-tokens", url);
-    }
+    for (const CompletionChoice& choice : completion.choices) require_text(choice, url);
     const auto prompt = static_cast<std::size_t>(asked.id);
     if (static_cast<std::int64_t>(completion.choices.size()) > missing(prompt))
       completion.choices.resize(static_cast<std::size_t>(missing(prompt)));
     std::vector<std::string> responses;
-    std::int64_t ended = 0;
+    std::vector<bool> ended;
     for (CompletionChoice& choice : completion.choices) {
-      ended += choice.ended;
+      ended.push_back(choice.ended);
       responses.push_back(*std::move(choice.text));
     }
     if (!std::exchange(begun_, true)) journal_->append({{"settings", settings_}});
@@ -171,7 +172,10 @@ class ServerSampler {
     AtomicFile file(request_.output);
     for (std::size_t i = 0; i < prompts_.size(); ++i) {
       ResponseGroup group = begin_group(request_, prompts_[i]);
-      group.responses.assign(groups_[i].begin(), groups_[i].end());
+      for (const Received& response : groups_[i]) {
+        group.responses.emplace_back(response.text);
+        group.ended.push_back(response.ended);
+      }
       file.write(to_json(group).dump() + "\n");
     }
     file.commit();
@@ -183,8 +187,8 @@ class ServerSampler {
   Log& log_;
   std::string partial_;
   std::vector<Prompt> prompts_;
-  std::vector<std::vector<std::string>> groups_;  // responses received, by prompt
-  std::deque<std::size_t> open_prompts_;          // with missing responses, and no request under way
+  std::vector<std::vector<Received>> groups_;  // responses received, by prompt
+  std::deque<std::size_t> open_prompts_;       // with missing responses, and no request under way
   Json settings_;
   std::unique_ptr<Journal> journal_;
   bool begun_ = false;  // whether the journal holds the settings

@@ -34,6 +34,12 @@ void check_options(const PpoOptions& options, const Parsed& parsed) {
       fail_input("ppo: --{}: expected more than one update a step with it, got one, in which there is nothing to clip", name);
   if (objective.algorithm == Algorithm::ppo && options.critic.critic.empty() && is_ensemble(options.rm))
     fail_input("ppo: --critic: expected a reward model for the critic to start from, since --rm is an ensemble, got none");
+  if (objective.kl_target > 0 && !(objective.kl_coef > 0))
+    fail_input("ppo: --kl-target: expected --kl-coef above 0 with it, got {}, which no factor changes", objective.kl_coef);
+  const auto responses = static_cast<double>(options.training.batch_size * options.rollouts.responses);
+  if (objective.kl_target > 0 && objective.kl_horizon <= 0.2 * responses)
+    fail_input("ppo: --kl-horizon: expected more than a fifth of a step's {} responses, below which the coefficient turns negative, got {}",
+               responses, objective.kl_horizon);
   if (objective.num_mini_batches > options.training.batch_size)
     fail_input("ppo: --num-mini-batches: expected at most --batch-size {}, got {}", options.training.batch_size,
                objective.num_mini_batches);

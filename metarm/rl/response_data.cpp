@@ -2,6 +2,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/data/rows.h"
+#include "metarm/model/response_text.h"
 
 namespace metarm {
 
@@ -14,7 +15,7 @@ void check_ends_with_response(const Text& text) {
                conversation->back().role);
 }
 
-std::vector<EncodedResponse> encode_row(const JsonRow& row, Encoder& encoder) {
+std::vector<EncodedResponse> encode_row(const JsonRow& row, Encoder& encoder, std::span<const TokenId> end_tokens) {
   switch (recognise_row(row)) {
     case RowKind::pair: {
       const Pair pair = parse_pair(row);
@@ -22,7 +23,10 @@ std::vector<EncodedResponse> encode_row(const JsonRow& row, Encoder& encoder) {
     }
     case RowKind::response_group: {
       const ResponseGroup group = parse_response_group(row, 1);
-      return encoder.responses(group.prompt, group.responses, group.where);
+      std::vector<EncodedResponse> responses = encoder.responses(group.prompt, group.responses, group.where);
+      for (EncodedResponse& response : responses)
+        if (!group.has_ended(response.place)) drop_unchosen_end(response.tokens, response.begin, false, end_tokens);
+      return responses;
     }
     case RowKind::text: {
       const Text text = parse_text(row);
@@ -36,10 +40,10 @@ std::vector<EncodedResponse> encode_row(const JsonRow& row, Encoder& encoder) {
 }  // namespace
 
 std::vector<EncodedResponse> load_responses(const std::vector<std::string>& files, const char* option, Encoder& encoder,
-                                            const SequenceOptions& sequences, Log& log) {
+                                            std::span<const TokenId> end_tokens, const SequenceOptions& sequences, Log& log) {
   std::vector<EncodedResponse> responses;
   const BadRowReport report = for_each_row(files, sequences.bad_rows(), [&](const JsonRow& row) {
-    for (EncodedResponse& response : encode_row(row, encoder)) responses.push_back(std::move(response));
+    for (EncodedResponse& response : encode_row(row, encoder, end_tokens)) responses.push_back(std::move(response));
   });
   log_skipped(report, log);
   if (responses.empty())

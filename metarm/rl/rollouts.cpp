@@ -216,9 +216,12 @@ void save_rollouts(const std::string& path, const Rollouts& rollouts, const Poli
     ResponseGroup group;
     group.prompt = prompt.prompt;
     group.id = prompt.id;
+    group.subset = prompt.subset;
     group.rewards.assign(rollouts.reward[p].begin(), rollouts.reward[p].end());
-    for (std::int64_t row = rollouts.rows_of(p).begin; row < rollouts.rows_of(p).end; ++row)
+    for (std::int64_t row = rollouts.rows_of(p).begin; row < rollouts.rows_of(p).end; ++row) {
       group.responses.emplace_back(rollouts.texts[static_cast<std::size_t>(row)]);
+      group.ended.push_back(rollouts.ended[static_cast<std::size_t>(row)] != 0);
+    }
     Json row = to_json(group);
     if (!rollouts.spread.empty()) row["rewards_std"] = rollouts.spread[p];
     lines += row.dump() + "\n";

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "metarm/model/response_text.h"
 #include "metarm/rl/response_data.h"
 #include "metarm/rl/response_pass.h"
 #include "metarm/train/data_order.h"
@@ -21,10 +22,11 @@ struct SftData {
 
 SftData load_data(const SftOptions& options, const TrainingSetup& setup, Log& log) {
   Encoder encoder = setup.encoder(options.sequences.max_length);
+  const std::vector<TokenId> end_tokens = list_end_tokens(*setup.tokenizer, setup.config());
   SftData data;
-  data.responses = load_responses(options.data, "--data", encoder, options.sequences, log);
+  data.responses = load_responses(options.data, "--data", encoder, end_tokens, options.sequences, log);
   const std::vector<std::string>& held_out = options.training.eval_data;
-  if (!held_out.empty()) data.held_out = load_responses(held_out, "--eval-data", encoder, options.sequences, log);
+  if (!held_out.empty()) data.held_out = load_responses(held_out, "--eval-data", encoder, end_tokens, options.sequences, log);
   for (const std::string& note : encoder.report().notes()) log.info(note);
   return data;
 }

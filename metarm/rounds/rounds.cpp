@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <sstream>
+#include <string_view>
 #include <utility>
+#include <variant>
 
 #include "metarm/base/child_process.h"
 #include "metarm/base/error.h"
@@ -29,12 +32,53 @@ void add_figures(const Json& value, const std::string& name, Json& figures) {
     for (const auto& [key, inner] : value.items()) add_figures(inner, name + "." + key, figures);
 }
 
-// Of a training: the latest of each figure, whether it ended now or before a kill.
-Json last_figures(const std::string& metrics) {
-  Json figures = Json::object();
-  for_each_row({metrics}, BadRows::stop, [&](const JsonRow& row) { figures.update(row.value); });
+// 0 of a command without such an option.
+std::int64_t whole_option(const std::vector<Field>& fields, std::string_view name) {
+  const auto found = std::ranges::find_if(fields, [&](const Field& field) { return field.info.name == name; });
+  return found == fields.end() ? 0 : std::get<std::int64_t>(found->value);
+}
+
+// Of a training: the latest of each figure, whether it ended now or before a kill. `kept_of`: 0, or that of the evaluations every so many
+// steps the first with the lowest loss counts, since the training has gone back to its model.
+Json last_figures(const std::string& metrics, std::int64_t kept_of) {
+  Json figures = Json::object(), kept = Json::object();
+  const auto loss = [](const Json& row) { return row["eval_loss"].get<double>(); };
+  for_each_row({metrics}, BadRows::stop, [&](const JsonRow& row) {
+    figures.update(row.value);
+    const bool is_evaluation = row.value.contains("eval_loss") && row.value["eval_loss"].is_number();
+    if (kept_of == 0 || !is_evaluation || row.value.value("step", std::int64_t{0}) % kept_of != 0) return;
+    if (kept.empty() || loss(row.value) < loss(kept)) kept = row.value;
+  });
+  for (const auto& [name, value] : kept.items())
+    if (name.starts_with("eval_")) figures[name] = value;
   figures.erase("time_s");
   return figures;
+}
+
+// Options that change no result.
+const std::set<std::string> kFreeOptions = {"quiet", "json", "threads"};
+
+// Keys and values of resolved options: one a line, as to_toml writes them.
+std::map<std::string, std::string> parse_resolved(const std::string& toml) {
+  std::map<std::string, std::string> values;
+  std::istringstream lines(toml);
+  for (std::string line; std::getline(lines, line);)
+    if (const std::size_t equals = line.find(" = "); equals != line.npos) values[line.substr(0, equals)] = line.substr(equals + 3);
+  return values;
+}
+
+// In what a command that is told `now` is another than one that was told `then`; empty: in nothing that changes a result. An option that
+// one of them lacks is one that another metarm does not know.
+std::string find_difference(const std::string& then, const std::string& now) {
+  const std::string command = now.substr(0, now.find('\n'));
+  if (then.substr(0, then.find('\n')) != command) return command.substr(2);
+  const std::map<std::string, std::string> before = parse_resolved(then);
+  for (const auto& [key, value] : parse_resolved(now)) {
+    const auto found = before.find(key);
+    if (found != before.end() && found->second != value && !kFreeOptions.contains(key))
+      return fmt::format("{} = {} instead of {}", key, value, found->second);
+  }
+  return {};
 }
 
 // What a killed process left under temporary names.
@@ -68,7 +112,7 @@ class Rounds {
   // `lock`: on the folder, which the stages' programs hold too.
   std::vector<Json> run(const FileLock& lock) {
     lock_ = &lock;
-    std::vector<Json> rows;
+    std::map<std::int64_t, Json> rows = read_rows();
     for (std::int64_t round = 1; round <= options_.rounds; ++round) {
       begin(round);
       fs::create_directories(folder_);
@@ -79,10 +123,12 @@ class Rounds {
         add_figures(run_stage(stage), stage.name, figures);
         leave(stage);
       }
-      rows.push_back({{"round", round}, {"figures", figures}});
+      rows[round] = {{"round", round}, {"figures", figures}};
       write_rows(rows);
     }
-    return rows;
+    std::vector<Json> all;
+    for (const auto& [round, row] : rows) all.push_back(row);
+    return all;
   }
 
  private:
@@ -107,10 +153,12 @@ class Rounds {
 
   const std::string& output() const { return known_.values.at("output"); }
 
+  std::vector<Field> options_of(const Stage& stage) const { return resolve_options(stage, known_, seed(), options_.common.quiet); }
+
   // What the stage is told, as text: equal texts, equal results.
   std::string resolved(const Stage& stage) const {
     if (stage.command.empty()) return fill_in(stage.run, known_, stage.where + ": run", true);
-    return fmt::format("# metarm {}\n{}", stage.command, to_toml(resolve_options(stage, known_, seed(), options_.common.quiet)));
+    return fmt::format("# metarm {}\n{}", stage.command, to_toml(options_of(stage)));
   }
   std::int64_t seed() const { return options_.seed + round_ - 1; }
   std::string file(const Stage& stage, const char* ending) const { return (folder_ / (stage.name + ending)).string(); }
@@ -120,11 +168,7 @@ class Rounds {
     const std::string done = file(stage, ".done.json"), told = resolved(stage);
     if (fs::exists(done)) {
       const Json record = load_json(done);
-      if (record.value("options", "") != told)
-        fail_input(
-            "{}: stage {}: expected the options with which it ran (they are in {}); choose another --output, or remove that file to run it "
-            "again",
-            stage.where, stage.name, done);
+      check_same_options(stage, record.value("options", ""), told, done);
       return record.value("figures", Json::object());
     }
     log_.info(fmt::format("round {} of {}: {}", round_, options_.rounds, stage.name));
@@ -133,6 +177,16 @@ class Rounds {
     const double seconds = stopwatch.seconds();
     write_file(done, Json{{"options", told}, {"figures", figures}, {"seconds", seconds}}.dump(2) + "\n");
     return figures;
+  }
+
+  static void check_same_options(const Stage& stage, const std::string& then, const std::string& now, const std::string& done) {
+    if (then == now) return;
+    const std::string difference = stage.command.empty() ? "another line" : find_difference(then, now);
+    if (!difference.empty())
+      fail_input(
+          "{}: stage {}: expected the options with which it ran (they are in {}), got {}; choose another --output, or remove that file to "
+          "run it again",
+          stage.where, stage.name, done, difference);
   }
 
   Json run_command(const Stage& stage, const std::string& told) {
@@ -147,7 +201,11 @@ class Rounds {
     const FinishedProcess finished = run_process(arguments, *lock_);
     check_end(stage, finished);
     const fs::path metrics = fs::path(output()) / "metrics.jsonl";
-    if (fs::exists(metrics)) return last_figures(metrics.string());
+    if (fs::exists(metrics)) {
+      const std::vector<Field> fields = options_of(stage);
+      const bool stops_early = whole_option(fields, "early-stopping-patience") > 0;
+      return last_figures(metrics.string(), stops_early ? whole_option(fields, "eval-steps") : 0);
+    }
     return parse_json(finished.standard_out, fmt::format("{}: what metarm {} printed", stage.where, stage.command));
   }
 
@@ -172,10 +230,24 @@ class Rounds {
                             begins_anew ? fmt::format(", or remove {} to begin the stage anew", output()) : ""));
   }
 
-  void write_rows(const std::vector<Json>& rows) const {
+  std::string rows_path() const { return (fs::path(options_.output) / "rounds.jsonl").string(); }
+
+  // Of earlier calls, by round: they stay until this one has finished theirs.
+  std::map<std::int64_t, Json> read_rows() const {
+    std::map<std::int64_t, Json> rows;
+    if (!fs::exists(rows_path())) return rows;
+    for_each_row({rows_path()}, BadRows::stop, [&](const JsonRow& row) {
+      const Json& round = require_field(row.value, "round", row.where());
+      if (!round.is_number_integer()) fail_input("{}: round: expected a whole number, got {}", row.where(), json_type_name(round));
+      rows[round.get<std::int64_t>()] = row.value;
+    });
+    return rows;
+  }
+
+  void write_rows(const std::map<std::int64_t, Json>& rows) const {
     std::string text;
-    for (const Json& row : rows) text += row.dump() + "\n";
-    write_file((fs::path(options_.output) / "rounds.jsonl").string(), text);
+    for (const auto& [round, row] : rows) text += row.dump() + "\n";
+    write_file(rows_path(), text);
   }
 
   const RoundsOptions& options_;

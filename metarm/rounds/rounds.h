@@ -4,12 +4,12 @@
 //   D/config.toml              the config file
 //   D/round-1/NAME             what a stage left: a folder or NAME.jsonl
 //   D/round-1/NAME.done.json   {"options", "figures", "seconds"} of a finished stage
-//   D/rounds.jsonl             {"round", "figures": {"stage.figure": number}} of each finished round
+//   D/rounds.jsonl             {"round", "figures": {"stage.figure": number}} of each finished round, whichever call's
 //   D/rounds.lock              locked by the rounds that run, by their stages' programs, and by what these have started
 //
 // A stage runs in a process of its own. Killed anywhere, the same command goes on: finished stages are passed over, a training goes on from
 // its last checkpoint. What a killed stage has started may live on: until it has ended, the same command is an input error that names it.
-// So is a stage whose options have changed since.
+// So is a stage whose options have changed since, but for those that change no result (quiet, json, threads) or that it was not told.
 #pragma once
 
 #include <cstdint>

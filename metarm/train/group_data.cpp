@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "metarm/base/error.h"
+#include "metarm/train/pair_data.h"
 
 namespace metarm {
 
@@ -15,9 +15,8 @@ std::vector<ResponseGroup> read_group_rows(const std::vector<std::string>& files
 std::vector<EncodedGroup> encode_groups(const std::vector<ResponseGroup>& rows, Encoder encoder, const SequenceOptions& sequences,
                                         Log& log) {
   std::vector<EncodedGroup> groups = encoder.groups(rows);
+  if (groups.empty()) fail_without_rows("--responses", "groups", rows.size(), encoder.report(), sequences);
   for (const std::string& note : encoder.report().notes()) log.info(note);
-  if (groups.empty())
-    fail_input("--responses: expected groups that fit in --max-length {}, got none of {}", sequences.max_length, rows.size());
   return groups;
 }
 

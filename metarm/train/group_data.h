@@ -14,7 +14,7 @@ namespace metarm {
 // The rows of the files, each with at least two responses; what was skipped goes to the log. Input errors for bad rows.
 std::vector<ResponseGroup> read_group_rows(const std::vector<std::string>& files, const SequenceOptions& sequences, Log& log);
 
-// Input error where no group is left; the encoder's notes go to the log.
+// The encoder's notes go to the log, or where no group is left into an input error.
 std::vector<EncodedGroup> encode_groups(const std::vector<ResponseGroup>& rows, Encoder encoder, const SequenceOptions& sequences,
                                         Log& log);
 

@@ -14,7 +14,7 @@
 
 #include "metarm/base/error.h"
 #include "metarm/base/stopwatch.h"
-#include "metarm/train/best_evaluation.h"
+#include "metarm/train/early_stopping.h"
 #include "metarm/train/learner.h"
 
 namespace metarm {
@@ -39,13 +39,13 @@ void drop_non_finite(Json& figures) {
 class Loop {
  public:
   Loop(TrainingSetup& setup, const Objective& objective, const TrainingOptions& training, RunDirectory& run, Log& log)
-      : setup_(setup), objective_(objective), training_(training), run_(run), log_(log) {
+      : setup_(setup), objective_(objective), training_(training), run_(run), log_(log), stopping_(training.early_stopping_patience) {
     total_steps_ = training.max_steps > 0
                        ? training.max_steps
                        : static_cast<std::int64_t>(std::ceil(training.epochs * static_cast<double>(objective.steps_per_epoch)));
     const std::int64_t updates = total_steps_ * objective.updates_per_step;
     RunState state = objective.state;
-    if (stops_early()) std::ranges::copy(best_.numbers("best_evaluation"), std::back_inserter(state.numbers));
+    std::ranges::copy(stopping_.numbers(), std::back_inserter(state.numbers));
     add(setup, objective.add_gradient, {training.lr, updates, objective.updates_per_step, training.merge_lora, ""}, state);
     if (const std::optional<SecondModel>& second = objective.second)
       add(second->setup, second->add_gradient, {second->lr, updates, objective.updates_per_step, second->merge_lora, second->name}, {});
@@ -71,8 +71,8 @@ class Loop {
       if (error.kind() != ErrorKind::input || !good) throw;
       throw Error(error.kind(), fmt::format("{}; the last good checkpoint is {}", error.what(), run_.checkpoint_path(*good)));
     }
-    if (best_.step() > 0 && best_.step() != summary_.steps) return_to_best();
-    run_.remove_old_checkpoints(total_steps_, training_.save_total_limit, best_.step());
+    if (stopping_.kept_step() > 0 && stopping_.kept_step() != summary_.steps) return_to_kept();
+    run_.remove_old_checkpoints(total_steps_, training_.save_total_limit, stopping_.kept_step());
     summary_.skipped_steps = run_.skipped_steps();
     summary_.seconds = seconds();
     summary_.peak_memory_bytes = peak_memory_bytes();
@@ -96,17 +96,14 @@ class Loop {
   // The end has its own evaluation and model, and a checkpoint only where that is the one asked for: from it a longer run goes on.
   bool is_due(std::int64_t done, std::int64_t every) const { return every > 0 && done % every == 0 && done < total_steps_; }
 
-  bool stops_early() const { return training_.early_stopping_patience > 0; }
-  bool is_over() const { return stops_early() && best_.since() >= training_.early_stopping_patience; }
-
   // After how many steps it ended.
   std::int64_t take_steps(std::int64_t first) {
     std::int64_t done = first;
-    while (done < total_steps_ && !is_over()) {
+    while (done < total_steps_ && !stopping_.is_over()) {
       take_step(done);
       ++done;
       if (objective_.evaluate && is_due(done, training_.eval_steps)) evaluate(done);
-      if (is_due(done, training_.save_steps) || best_.step() == done) save(done);
+      if (is_due(done, training_.save_steps) || stopping_.kept_step() == done) save(done);
     }
     if (skipped_in_a_row() > 1)  // one is a bad row; more, and the weights are beyond use
       fail_input("step {}: expected a finite gradient at the end, got {} in a row that are not; lower --lr", done, skipped_in_a_row());
@@ -154,7 +151,7 @@ class Loop {
   // A step went well from the weights after `steps` ones.
   void confirm(std::int64_t steps) {
     good_ = steps;
-    if (std::exchange(has_new_checkpoint_, false)) run_.remove_old_checkpoints(good_, training_.save_total_limit, best_.step());
+    if (std::exchange(has_new_checkpoint_, false)) run_.remove_old_checkpoints(good_, training_.save_total_limit, stopping_.kept_step());
   }
 
   void save(std::int64_t done) {
@@ -170,7 +167,8 @@ class Loop {
     setup_.trainable->load_compute();
     HeldOutFigures evaluation = objective_.evaluate();
     if (record) {
-      if (stops_early()) best_.add(step, evaluation.figures.value("eval_loss", kNaN));
+      // One at the end that is none of every --eval-steps is not there in a run that goes on.
+      if (training_.eval_steps > 0 && step % training_.eval_steps == 0) stopping_.add(step, evaluation.figures.value("eval_loss", kNaN));
       run_.record(step, std::move(evaluation.figures));
     }
     log_.info(fmt::format("step {}: {}", step, evaluation.text));
@@ -187,8 +185,8 @@ class Loop {
     if (training_.save_steps == total_steps_ && record) save(total_steps_);
   }
 
-  void return_to_best() {
-    const std::int64_t best = best_.step();
+  void return_to_kept() {
+    const std::int64_t best = stopping_.kept_step();
     log_.info(fmt::format("ended after step {}: the model is that of step {}, whose held-out loss is lowest", summary_.steps, best));
     load(best);
     evaluate(best, false);
@@ -200,7 +198,7 @@ class Loop {
   RunDirectory& run_;
   Log& log_;
   std::vector<Trained> trained_;
-  BestEvaluation best_;  // of a training that stops early
+  EarlyStopping stopping_;
   at::Tensor gradient_;  // of one of them at a time
   std::int64_t total_steps_ = 0;
   std::int64_t good_ = 0;           // after so many steps the weights were good

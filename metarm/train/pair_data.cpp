@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "metarm/base/error.h"
 #include "metarm/eval/evaluate.h"
 #include "metarm/eval/figures.h"
 #include "metarm/train/data_order.h"
@@ -50,6 +51,21 @@ std::vector<Pair> read_training_rows(const std::vector<std::string>& files, cons
   std::vector<Pair> drawn;
   for (const std::int64_t row : draw_with_replacement(std::ssize(rows), seed)) drawn.push_back(rows[static_cast<std::size_t>(row)]);
   return drawn;
+}
+
+EncodeReport counted_since(const EncodeReport& before, EncodeReport now) {
+  for (const auto count : {&EncodeReport::rows, &EncodeReport::truncated, &EncodeReport::too_long, &EncodeReport::equal,
+                           &EncodeReport::small_groups, &EncodeReport::no_response, &EncodeReport::no_end, &EncodeReport::doubled_start})
+    now.*count -= before.*count;
+  return now;
+}
+
+void fail_without_rows(const char* option, const char* kind, std::size_t rows, const EncodeReport& report,
+                       const SequenceOptions& sequences) {
+  const std::string fit = report.too_long > 0 ? fmt::format("fit in --max-length {}", sequences.max_length) : "can be used";
+  std::string reasons;
+  for (const std::string& note : report.notes()) reasons += "; " + note;
+  fail_input("{}: expected {} that {}, got none of {}{}", option, kind, fit, rows, reasons);
 }
 
 PairData load_pair_data(const TrainingSetup& setup, const std::vector<Pair>& rows, const RewardTrainingOptions& training,

@@ -1,11 +1,11 @@
 // The pairs that a reward model learns from and is evaluated on, for training and alignment.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "metarm/base/error.h"
 #include "metarm/eval/statistics.h"
 #include "metarm/train/loop.h"
 #include "metarm/train/training_setup.h"
@@ -23,14 +23,20 @@ std::vector<Pair> read_pair_rows(const std::vector<std::string>& files, const Se
 std::vector<Pair> read_training_rows(const std::vector<std::string>& files, const RewardTrainingOptions& training,
                                      const SequenceOptions& sequences, std::uint64_t seed, Log& log);
 
-// The rows as `encode` makes them, one of Encoder's. Input error, naming `option`, where none is left.
+// What was counted since `before`.
+EncodeReport counted_since(const EncodeReport& before, EncodeReport now);
+// Input error, naming `option`: no row is left of so many `kind`, for what `report` counted.
+[[noreturn]] void fail_without_rows(const char* option, const char* kind, std::size_t rows, const EncodeReport& report,
+                                    const SequenceOptions& sequences);
+
+// The rows as `encode` makes them, one of Encoder's. Input error, naming `option` and the reasons, where none is left.
 template <class EncodedRow>
 std::vector<EncodedRow> encode_pairs(const std::vector<Pair>& rows, const char* option, Encoder& encoder,
                                      std::vector<EncodedRow> (Encoder::*encode)(const std::vector<Pair>&),
                                      const SequenceOptions& sequences) {
+  const EncodeReport before = encoder.report();
   std::vector<EncodedRow> pairs = (encoder.*encode)(rows);
-  if (pairs.empty())
-    fail_input("{}: expected pairs that fit in --max-length {}, got none of {}", option, sequences.max_length, rows.size());
+  if (pairs.empty()) fail_without_rows(option, "pairs", rows.size(), counted_since(before, encoder.report()), sequences);
   return pairs;
 }
 

@@ -146,7 +146,7 @@ void RunDirectory::remove_leftovers() const {
     if (is_temporary(entry.path().string())) fs::remove_all(entry.path());
   if (!fs::is_directory(file("checkpoints"))) return;
   for (const fs::directory_entry& entry : fs::directory_iterator(file("checkpoints")))
-    if (!step_of(entry.path())) fs::remove_all(entry.path());  // unfinished ones
+    if (is_temporary(entry.path().string())) fs::remove_all(entry.path());
 }
 
 void RunDirectory::begin_at(std::int64_t step) {

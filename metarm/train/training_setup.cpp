@@ -235,6 +235,7 @@ void TrainingSetup::save_merged(const std::string& folder, SaveDType dtype) cons
     return save_language_model(folder, base.model, config(), dtype);
   }
   LoadedRewardModel base = load_reward_model(source, at::kFloat, at::kCPU, MissingHead::initialise, 0, reward_model().pooling, *quiet);
+  if (init_head_ != "auto") base.reward_model.model.weights.set(Slot::score_bias, 0, {});  // as begin_head
   remove_score_bias(base.reward_model.model);
   merge_lora(base.reward_model.model, *lora, tensors);
   save_reward_model(folder, base.reward_model, config(), dtype);

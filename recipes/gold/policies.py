@@ -18,8 +18,12 @@ def first_responses(groups, k):
 
 
 def best_responses(groups):
-    """What a policy is to imitate: the response with the highest reward to each prompt."""
-    return [{"prompt": row["prompt"], "response": row["responses"][max(range(len(row["rewards"])), key=row["rewards"].__getitem__)]} for row in groups]
+    """What a policy is to imitate: the response with the highest reward to each prompt, and whether it ended or was cut."""
+    found = []
+    for row in groups:
+        best = max(range(len(row["rewards"])), key=row["rewards"].__getitem__)
+        found.append({"prompt": row["prompt"], "responses": [row["responses"][best]], "ended": [row["ended"][best]]})
+    return found
 
 
 def align(work, method, name, start, proxy, pairs, drawn, policy, seed):

@@ -82,7 +82,7 @@ GRID = (
 )
 
 IMPORTANCE = Method("importance", {"method": "importance"})  # OCRM's weighted pairs; needs a policy that is a model
-# optimiser -> (methods, seeds)
+# optimiser -> (methods, which of SEEDS; others are taken where they are asked for)
 MOVING = {
     "distilled best-of-n": ((*MAIN, IMPORTANCE), SEEDS),
     "RLOO": (tuple(method for method in MAIN if method.name in ("vanilla", "none", "meta 0.1")), SEEDS[:3]),

@@ -25,7 +25,7 @@ def make_parser(name, description, seeds, figures):
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="HH-RLHF harmless pairs: train.jsonl.gz and validation.jsonl.gz")
     parser.add_argument("--work", type=Path, default=ROOT / ".cache/experiments/gold", metavar="DIR", help="models and responses; a later call goes on from there")
     parser.add_argument("--minutes", type=float, metavar="M", help="begin no step after this long; the next call goes on")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds), metavar="N", help=f"default {' '.join(map(str, seeds))}")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds), metavar="N", help=f"default {' '.join(map(str, seeds))}; others may follow, up to {tables.MOST_SEEDS} in all")
     parser.add_argument("--model", type=Path, default=ROOT / ".cache/smollm2/SmolLM2-135M-Instruct", metavar="DIR", help="the language model")
     parser.add_argument("--metarm", type=Path, default=ROOT / "build/metarm", metavar="PROGRAM")
     parser.add_argument("--figures", type=Path, default=figures, metavar="FILE", help="where the figures of what has finished go, beside those that it holds")
@@ -43,6 +43,11 @@ def labelled_pools(work):
     return {pool: work.path(f"pools/{pool}.gold.jsonl") for pool in ("pairs", "train", "test", "elsewhere")}
 
 
+def moving_seeds(planned, asked):
+    """Of the seeds that are asked for, those of the plan and those beyond the study's own."""
+    return [seed for seed in sorted(set(asked)) if seed in planned or seed not in S.SEEDS]
+
+
 def run(work, options):
     labelled = prepare(work, options.model, options.data, ROOT / "data/starter", options.labels)
     for methods in (S.QUESTION, S.MAIN, S.GRID):
@@ -52,7 +57,7 @@ def run(work, options):
     if S.MOVING:
         make_models(work, options.model, options.data)
     for optimiser, (methods, seeds) in S.MOVING.items():
-        for seed in sorted(set(seeds) & set(options.seeds)):
+        for seed in moving_seeds(seeds, options.seeds):
             for method in methods:
                 policies.run_method(work, optimiser, method, seed, labelled)
 
@@ -63,29 +68,33 @@ def merge(old, new):
     return list(({key(row): row for row in old} | {key(row): row for row in new}).values())
 
 
-def collect(work):
+def collect(work, seeds):
     """Figures of everything that has finished here, in the order of the plan."""
     labelled = labelled_pools(work)
-    rows = [row for method in (*S.MAIN, *S.GRID) for seed in S.SEEDS for row in bestofn.measure_method(work, method, seed, labelled)]
-    return rows + [row for optimiser, (methods, seeds) in S.MOVING.items() for method in methods for seed in seeds
+    rows = [row for method in (*S.MAIN, *S.GRID) for seed in seeds for row in bestofn.measure_method(work, method, seed, labelled)]
+    return rows + [row for optimiser, (methods, _) in S.MOVING.items() for method in methods for seed in seeds
                    for row in policies.measure_method(work, optimiser, method, seed)]
 
 
-def take_part(options, run, collect):
-    """One call of any study: its steps as far as the time goes, and its figures to their file. Returns (work, all figures)."""
+def take_part(options, run, collect, planned):
+    """One call of any study: its steps as far as the time goes, and the figures of all planned and asked seeds to their file. Returns (work, all figures)."""
+    seeds = sorted({*planned, *options.seeds})
+    count = len({*seeds, *(row["seed"] for row in tables.read_figures(options.figures))})
+    if count > tables.MOST_SEEDS:
+        raise SystemExit(f"experiment: --seeds: expected at most {tables.MOST_SEEDS} with the planned ones and those in {options.figures}, got {count}")
     work = Work(options.work, options.metarm, options.minutes)
     try:
         run(work, options)
     except OutOfTime as next_step:
         print(f"the time of this part is over before {next_step}; call again to go on")
-    rows = merge(tables.read_figures(options.figures), collect(work))
+    rows = merge(tables.read_figures(options.figures), collect(work, seeds))
     options.figures.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return work, rows
 
 
 def main():
     options = parse_arguments()
-    work, rows = take_part(options, run, collect)
+    work, rows = take_part(options, run, collect, S.SEEDS)
     for setting in dict.fromkeys(row["setting"] for row in rows):
         for number in range(1, S.ROUNDS + 1):
             found = [row for row in rows if row["setting"] == setting]

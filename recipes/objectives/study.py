@@ -58,8 +58,8 @@ def measure(work, name, seed):
     return rows
 
 
-def collect(work):
-    return [row for name in S.TRAININGS for seed in S.SEEDS for row in measure(work, name, seed)]
+def collect(work, seeds):
+    return [row for name in S.TRAININGS for seed in seeds for row in measure(work, name, seed)]
 
 
 def table(rows):
@@ -77,7 +77,7 @@ def table(rows):
 
 def main():
     options = parse_arguments()
-    _, rows = take_part(options, run, collect)
+    _, rows = take_part(options, run, collect, S.SEEDS)
     print(table(rows))
     print(f"\nfigures: {options.figures}")
 

@@ -37,7 +37,7 @@ def collect(work, seeds):
 
 def main():
     options = parse_arguments()
-    _, rows = take_part(options, run, lambda work: collect(work, S.SEEDS))
+    _, rows = take_part(options, run, collect, S.SEEDS)
     print(tables.table(rows, SHOWN, 0, against=parts.PLAIN))
     print(f"\nfigures: {options.figures}")
 

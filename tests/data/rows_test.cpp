@@ -102,6 +102,33 @@ TEST(Rows, ResponseGroupsRoundTrip) {
   EXPECT_THROW(parse_response_group(row_of(R"({"prompt": "p", "responses": ["a", "b"], "rewards": [1]})"), 2), Error);
 }
 
+TEST(Rows, GroupsSayWhichResponsesEnded) {
+  const JsonRow row = row_of(R"({"prompt": "p", "responses": ["a", "b"], "ended": [true, false]})");
+  const ResponseGroup group = parse_response_group(row, 2);
+  EXPECT_TRUE(group.has_ended(0));
+  EXPECT_FALSE(group.has_ended(1));
+  EXPECT_EQ(to_json(group), row.value);
+  EXPECT_TRUE(parse_response_group(row_of(R"({"prompt": "p", "responses": ["a"], "ended": null})"), 1).has_ended(0));
+  for (const char* ended : {"[true]", "true", "[true, 1]", "2"})
+    EXPECT_THROW(parse_response_group(row_of(fmt::format(R"({{"prompt": "p", "responses": ["a", "b"], "ended": {}}})", ended).c_str()), 1),
+                 Error)
+        << ended;
+}
+
+TEST(Rows, WhatIsSaidOfAResponseStaysWithIt) {
+  ResponseGroup group = parse_response_group(
+      row_of(R"({"prompt": "p", "responses": ["a", "b", "c"], "rewards": [1.0, 2.0, 3.0], "ended": [true, false, true], "id": "7"})"), 2);
+  const ResponseGroup plain = parse_response_group(row_of(R"({"prompt": "p", "responses": ["a", "b"]})"), 2);
+  keep_responses(group, std::vector<std::size_t>{1, 2});
+  EXPECT_EQ(to_json(group),
+            Json::parse(R"({"prompt": "p", "responses": ["b", "c"], "rewards": [2.0, 3.0], "ended": [false, true], "id": "7"})"));
+  ResponseGroup kept = plain;
+  keep_responses(kept, std::vector<std::size_t>{0, 1});
+  EXPECT_EQ(to_json(kept), to_json(plain));
+  keep_responses(kept, {});
+  EXPECT_TRUE(kept.responses.empty());
+}
+
 TEST(Rows, PromptsComeFromPairsAndGroupsToo) {
   EXPECT_EQ(std::get<std::string>(parse_prompt(row_of(R"({"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "c"})")).prompt),
             "\n\nHuman: a\n\nAssistant:");

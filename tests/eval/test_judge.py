@@ -151,8 +151,35 @@ def test_answers_without_a_verdict_are_ties_and_counted(tmp_path):
         result = judge(tmp_path, server, "--json")
         assert json.loads(result.stdout)["unclear"] == len(server.asked) > 0
         assert "hold no verdict" in judge(tmp_path, server).stderr
-    with CompletionServer(lambda s, b: Reply({"choices": [{"message": {"content": None}}]})) as server:
-        assert json.loads(judge(tmp_path, server, "--json", "--cache", "other").stdout)["tie"] == 1
+        assert len(read_rows(tmp_path / "judge-cache.jsonl")) == len(server.asked), "an answer that was cut is one"
+
+
+def test_a_judge_that_is_cut_while_it_reasons_has_no_verdict(tmp_path):
+    write_groups(tmp_path, count=2, subsets=("",))
+    cut = Reply({"choices": [{"message": {"content": None, "reasoning_content": "Let me see"}, "finish_reason": "length"}]})
+    with CompletionServer(lambda s, b: cut) as server:
+        figures = json.loads(judge(tmp_path, server, "--json").stdout)
+        assert figures["unclear"] == len(server.asked) > 0
+
+
+BROKEN = {name: lambda s, b, name=name: Reply(completion(b, ["[[1]] and"], finish=name)) for name in ("abort", "error", "content_filter")}
+BROKEN["no text"] = lambda s, b: Reply({"choices": [{"message": {"content": None}}]})
+
+
+@pytest.mark.parametrize("kind", list(BROKEN))
+def test_an_answer_that_is_broken_is_asked_for_again(kind, tmp_path):
+    """Never kept, and never a tie: the next one counts, and where it comes every time, that is an error."""
+    groups = write_groups(tmp_path, count=4, subsets=("",))
+    with CompletionServer(BROKEN[kind]) as server:
+        result = judge(tmp_path, server, "--retries", 0, check=False)
+        what = "content: expected text, got none" if kind == "no text" else f'finish_reason: expected stop or length, got "{kind}"'
+        assert result.returncode == 3 and f"{server.url}/v1/chat/completions: {what}" in result.stderr
+        assert not (tmp_path / "judge-cache.jsonl").exists()
+    with CompletionServer(lambda s, b: BROKEN[kind](s, b) if s.count(b) == 1 else longer_wins(s, b)) as server:
+        figures = json.loads(judge(tmp_path, server, "--json").stdout)
+        assert len(server.asked) == 2 * figures["asked"] == 2 * figures["questions"] and figures["unclear"] == 0
+    check_figures(figures, [[outcome(len(a["responses"][0]), len(b["responses"][0]))] for a, b in groups])
+    assert all("[[1]] and" != row["answer"] != "" for row in read_rows(tmp_path / "judge-cache.jsonl"))
 
 
 def test_what_is_asked(tmp_path):
@@ -205,6 +232,28 @@ def test_too_long_responses_are_left_out_and_counted(tmp_path):
     figures = judge_by_rm(tmp_path, "--max-length", 100)
     assert figures["not_judged"] == 1 and figures["prompts"] == 3
     assert [row["outcome"] is None for row in read_rows(tmp_path / "out.jsonl")] == [False, True, False, False]
+
+
+def test_the_partner_of_a_row_that_is_skipped_is_left_out(tmp_path):
+    write_groups(tmp_path, count=5, subsets=("",))
+    for name, bad in (("a", 2), ("b", 0)):
+        lines = (tmp_path / f"{name}.jsonl").read_text().splitlines(keepends=True)
+        lines[bad] = "{\n"
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    with CompletionServer(longer_wins) as server:
+        result = judge(tmp_path, server, "--skip-bad-rows", "--json", "--output", "out.jsonl")
+        figures = json.loads(result.stdout)
+        assert figures["prompts"] == 3 and figures["skipped"] == 2 and "2 groups were left out: their prompts are in one file only" in result.stderr
+        assert [row["prompt"][0] for row in read_rows(tmp_path / "out.jsonl")] == ["1", "3", "4"]
+        for name in "ab":  # nothing in common is left
+            lines = (tmp_path / f"{name}.jsonl").read_text().splitlines(keepends=True)
+            (tmp_path / f"{name}.jsonl").write_text("{\n" + lines["ab".index(name) + 3])
+        result = judge(tmp_path, server, "--skip-bad-rows", check=False)
+        assert result.returncode == 2 and "b.jsonl: expected prompts of a.jsonl, got none of them" in result.stderr
+        write_groups(tmp_path, count=5)
+        write_rows(tmp_path / "b.jsonl", read_rows(tmp_path / "b.jsonl")[1:])
+        result = judge(tmp_path, server, "--skip-bad-rows", check=False)  # nothing was skipped
+        assert result.returncode == 2 and "a.jsonl:1: prompt: expected the same prompt in b.jsonl, got none" in result.stderr
 
 
 def test_order_and_repeats_of_prompts(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import time
 
 import pytest
 from families import save_checkpoint
-from programs import BUILD, read_rows, run_metarm
+from programs import BUILD, read_rows, run_metarm, write_rows
 from random_rows import write_data
 
 CONFIG = """
@@ -154,10 +155,73 @@ def test_changed_options_are_an_error(folder):
     text = (folder / "whole.toml").read_text()
     (folder / "whole.toml").write_text(text.replace("max_new_tokens = 6", "max_new_tokens = 7"))
     result = run_metarm("rounds", "--config", "whole.toml", cwd=folder, check=False)
-    assert result.returncode == 2 and "stage responses: expected the options with which it ran" in result.stderr
+    assert result.returncode == 2 and "stage responses: expected the options with which it ran" in result.stderr and "got max_new_tokens = 7 instead of 6; choose" in result.stderr
+    (folder / "whole.toml").write_text(text.replace("sleep 0.05", "sleep 0.06"))
+    result = run_metarm("rounds", "--config", "whole.toml", cwd=folder, check=False)
+    assert result.returncode == 2 and "stage policy: expected the options with which it ran" in result.stderr and "got another line; choose" in result.stderr
+    (folder / "whole.toml").write_text(text.replace('command = "align"', 'command = "train"').replace('responses = ["{responses}"]\nmax_steps', "max_steps").replace("meta_batch_size = 2\n", ""))
+    result = run_metarm("rounds", "--config", "whole.toml", cwd=folder, check=False)
+    assert result.returncode == 2 and "stage rm: expected the options with which it ran" in result.stderr and "got metarm train; choose" in result.stderr
     (folder / "whole.toml").write_text(text.replace("rounds = 2", "rounds = 3"))  # more rounds are welcome
     run_metarm("rounds", "--config", "whole.toml", "--quiet", cwd=folder)
     assert len(read_rows(folder / "whole/rounds.jsonl")) == 3
+
+
+def test_options_that_change_no_result_may_differ(folder):
+    """Said loudly and with more threads, of a folder that a metarm left which knew an option less and another one more."""
+    run_metarm("rounds", "--config", "whole.toml", "--quiet", cwd=folder)
+    before = figures(folder / "whole")
+    (folder / "whole.toml").write_text((folder / "whole.toml").read_text().replace("threads = 1", "threads = 2"))
+    records = {}
+    for done in (folder / "whole").rglob("*.done.json"):
+        record = json.loads(done.read_text())
+        if done.name != "policy.done.json":
+            options, count = re.subn(r"^dtype = .*$", "forgotten = 3", record["options"], flags=re.MULTILINE)
+            assert count == 1
+            done.write_text(json.dumps(record | {"options": options}))
+        records[done] = done.read_bytes()
+    result = run_metarm("rounds", "--config", "whole.toml", cwd=folder)
+    assert {done: done.read_bytes() for done in (folder / "whole").rglob("*.done.json")} == records, "a stage ran again"
+    assert "2 rounds: whole" in result.stderr and figures(folder / "whole") == before
+
+
+def test_finished_rounds_stay_in_the_list(folder):
+    run_metarm("rounds", "--config", "whole.toml", "--quiet", cwd=folder)
+    before = figures(folder / "whole")
+    run_metarm("rounds", "--config", "whole.toml", "--quiet", "--rounds", 1, cwd=folder)
+    assert figures(folder / "whole") == before
+    (folder / "whole/round-2/scores.done.json").unlink()
+    (folder / "pairs.jsonl").rename(folder / "away.jsonl")
+    assert run_metarm("rounds", "--config", "whole.toml", "--quiet", cwd=folder, check=False).returncode == 3
+    assert figures(folder / "whole") == before, "round 2 is gone while its stage is run again"
+    (folder / "away.jsonl").rename(folder / "pairs.jsonl")
+    run_metarm("rounds", "--config", "whole.toml", "--quiet", cwd=folder)
+    assert figures(folder / "whole") == before and [row["round"] for row in read_rows(folder / "whole/rounds.jsonl")] == [1, 2]
+
+
+def test_figures_of_a_training_that_stops_early_are_those_of_its_model(folder):
+    """Held-out pairs the other way round: what is learned makes their loss rise, and the first evaluation is the best."""
+    rows = read_rows(folder / "pairs.jsonl")
+    write_rows(folder / "reversed.jsonl", [row | {"chosen": row["rejected"], "rejected": row["chosen"]} for row in rows])
+    options = 'max_steps = 20\neval_pairs = ["reversed.jsonl"]\neval_steps = 2\nearly_stopping_patience = 2\nlr = 3e-3\nlr_schedule = "constant"\ndtype = "float32"'
+    text = (folder / "whole.toml").read_text().replace("rounds = 2", "rounds = 1").replace("max_steps = 6", options)
+    (folder / "whole.toml").write_text(text.replace("meta_batch_size = 2", 'meta_batch_size = 2\nmethod = "none"').replace("\nbatch_size = 2", "\nbatch_size = 30"))
+    run_metarm("rounds", "--config", "whole.toml", "--quiet", cwd=folder)
+    evaluations = [row for row in read_rows(folder / "whole/round-1/rm/metrics.jsonl") if "eval_loss" in row]
+    best = min(evaluations, key=lambda row: row["eval_loss"])
+    assert best["step"] < evaluations[-1]["step"] < 20, "these data show nothing"
+    (found,) = figures(folder / "whole")
+    assert found["rm.step"] == evaluations[-1]["step"]
+    assert {name: value for name, value in found.items() if name.startswith("rm.eval_")} == {f"rm.{name}": value for name, value in best.items() if name.startswith("eval_")}
+
+
+@pytest.mark.parametrize("command", ["rounds", "serve", "tune"])
+def test_what_cannot_be_a_stage(command, tmp_path):
+    (tmp_path / "never.toml").write_text(f'output = "never"\n[[stage]]\nname = "x"\ncommand = "{command}"\n')
+    result = run_metarm("rounds", "--config", "never.toml", cwd=tmp_path, check=False)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    allowed = re.search(rf"never.toml:2: command: expected one of (.*), got '{command}'", result.stderr)[1].split(", ")
+    assert {"sample", "align", "eval"} <= {*allowed} and not {"rounds", "serve", "tune"} & {*allowed}
 
 
 def test_options_are_checked_before_anything_runs(folder):

@@ -18,16 +18,20 @@ TEST(GroupChoice, NearDuplicatesGo) {
   // abc bcd cde | abc bcd cdx: 2 of 4 in both.
   const std::vector<ResponseGroup> given = {group_of({"a b c d e", "a b c d x", "something else entirely"}, {1, 2, 3})};
   std::vector<ResponseGroup> groups = given;
-  EXPECT_EQ(drop_near_duplicates(groups, 0.5), 0);
-  EXPECT_EQ(drop_near_duplicates(groups, 0), 0);
-  EXPECT_EQ(drop_near_duplicates(groups, 0.49), 1);
+  EXPECT_EQ(drop_near_duplicates(groups, 0.5).responses, 0U);
+  EXPECT_EQ(drop_near_duplicates(groups, 0).responses, 0U);
+  const DroppedDuplicates dropped = drop_near_duplicates(groups, 0.49);
+  EXPECT_EQ(dropped.responses, 1U);
+  EXPECT_EQ(dropped.groups, 0U);
   EXPECT_EQ(groups[0].responses, (std::vector<Content>{"a b c d e", "something else entirely"}));
   EXPECT_EQ(groups[0].rewards, (std::vector<double>{1, 3}));
 }
 
 TEST(GroupChoice, AGroupOfOneTextGoes) {
   std::vector<ResponseGroup> groups = {group_of({"a b", "A  b"}, {}), group_of({"a b", "c d"}, {})};
-  EXPECT_EQ(drop_near_duplicates(groups, 0.9), 1);
+  const DroppedDuplicates dropped = drop_near_duplicates(groups, 0.9);
+  EXPECT_EQ(dropped.responses, 1U);
+  EXPECT_EQ(dropped.groups, 1U);
   ASSERT_EQ(groups.size(), 1U);
   EXPECT_EQ(groups[0].responses[1], Content("c d"));
 }

@@ -73,11 +73,47 @@ TEST(GroupOrder, WeightsSayHowOftenAGroupIsDrawn) {
 }
 
 TEST(GroupOrder, AStepDrawsNoGroupTwice) {
-  GroupOrder order(Modes(5, ""), {1, 1, 1, 1, 16}, false, 5, true);
-  for (std::int64_t step = 0; step < 100; ++step) {
-    const std::vector<std::int64_t> groups = order.batch(step, 4);
-    EXPECT_EQ(std::set<std::int64_t>(groups.begin(), groups.end()).size(), 4U);
+  for (const double heavy : {16., 1e12}) {
+    GroupOrder order(Modes(5, ""), {1, 1, 1, 1, heavy}, false, 5, true);
+    for (std::int64_t step = 0; step < 100; ++step) {
+      const std::vector<std::int64_t> groups = order.batch(step, 4);
+      EXPECT_EQ(std::set<std::int64_t>(groups.begin(), groups.end()).size(), 4U) << heavy;
+    }
   }
+}
+
+TEST(GroupOrder, WhatIsLeftIsDrawnByItsWeights) {
+  GroupOrder order(Modes(3, ""), {1, 3, 1e12}, false, 5, true);
+  constexpr int kSteps = 4000;
+  int taken = 0;
+  for (std::int64_t step = 0; step < kSteps; ++step) {
+    const std::vector<std::int64_t> groups = order.batch(step, 2);
+    EXPECT_EQ(groups[0], 2);
+    taken += groups[1] == 1;
+  }
+  EXPECT_NEAR(taken / static_cast<double>(kSteps), 0.75, 0.035);
+}
+
+TEST(GroupOrder, AModeThatIsTakenWholeIsDrawnFromAgain) {
+  GroupOrder order(Modes{"small", "large", "large", "large"}, {1, 1, 1, 1}, false, 5, true);
+  const std::vector<std::int64_t> groups = order.batch(0, 4);  // large, small, large, small
+  EXPECT_EQ(groups[1], 0);
+  EXPECT_EQ(groups[3], 0);
+  EXPECT_NE(groups[0], groups[2]);
+}
+
+TEST(GroupOrder, WeightsThatAreTooSmallAreAlike) {
+  const std::vector<std::int64_t> rounds = {1, 1, 1, 5000};
+  const std::vector<double> weights = recency_weights(rounds, 1);
+  ASSERT_EQ(weights, (std::vector<double>{0, 0, 0, 1}));
+  GroupOrder order(Modes{"a", "a", "a", "b"}, weights, false, 5, true), together(Modes(4, ""), weights, false, 5, true);
+  constexpr int kSteps = 3000;
+  std::map<std::int64_t, int> taken;
+  for (std::int64_t step = 0; step < kSteps; ++step) {
+    ++taken[order.batch(step, 2)[0]];
+    EXPECT_EQ(together.batch(step, 2)[0], 3) << "a weight of 0 beside another";
+  }
+  for (std::int64_t group = 0; group < 3; ++group) EXPECT_NEAR(taken[group] / static_cast<double>(kSteps), 1 / 3., 0.045);
 }
 
 TEST(GroupOrder, IsAFunctionOfSeedAndStep) {

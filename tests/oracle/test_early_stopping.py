@@ -82,6 +82,18 @@ def test_a_run_that_ended_early_goes_on_from_a_checkpoint_of_its_own(folder):
     assert longer[-1]["step"] == end and weights == run(folder, "train", "whole", max_steps=80, save_steps=80, **options)[1]
 
 
+def test_the_end_of_a_shorter_run_does_not_count(folder):
+    """Its evaluation is none of every --eval-steps: a run that never paused there has none."""
+    options = dict(eval_steps=2, early_stopping_patience=3)
+    losses = evaluations(run(folder, "train", "whole", max_steps=60, **options)[0])
+    pause = min(losses, key=losses.get) + 1
+    short, _ = run(folder, "train", "paused", max_steps=pause, save_steps=pause, **options)
+    assert pause in evaluations(short)
+    longer, weights = run(folder, "train", "paused", max_steps=60, save_steps=pause, resume="true", **options)
+    whole, expected = run(folder, "train", "never", max_steps=60, save_steps=pause, **options)
+    assert longer[-1]["step"] == whole[-1]["step"] > pause and weights == expected
+
+
 def test_it_needs_evaluations(folder):
     result = run_metarm(*COMMANDS["train"], *FIXED, "--output", "out", "--early-stopping-patience", "2", cwd=folder, check=False)
     assert result.returncode == 2 and "expected --eval-steps with it" in result.stderr and result.stderr.count("\n") == 1

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
+from chat_templates import PUBLISHED
 from families import edit_config, save_checkpoint
 from letters import save_letters_policy
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -292,6 +293,25 @@ def test_members_that_read_other_tokens(members, tmp_path):
     result = make_ensemble(tmp_path / "both", [members[0], tmp_path / "other"], check=False)
     assert result.returncode == 2 and result.stderr.count("\n") == 1 and "expected the chat template of" in result.stderr
     assert not list(tmp_path.glob("*both*"))
+
+
+def test_members_of_one_chat_format(members, tmp_path):
+    """Told to a training, or a published program. Programs that are not known must be the same text."""
+    published = next(row["template"] for row in PUBLISHED if row["format"] == "chatml")
+    programs = {"told": None, "program": published, "odd": "{{ messages }}", "as_odd": "{{ messages }}", "other": "{{ messages[0] }}"}
+    for name, program in programs.items():
+        shutil.copytree(members[name not in ("told", "odd")], tmp_path / name)
+        if program:
+            (tmp_path / name / "chat_template.jinja").write_text(program)
+    edit_config(tmp_path / "told", metarm_chat_template="chatml")
+    make_ensemble(tmp_path / "both", [tmp_path / "told", tmp_path / "program"], "--quiet")
+    rows = [{"messages": [{"role": "user", "content": "the inn"}, {"role": "assistant", "content": "at a river"}]}]
+    by_member = [rewards_of(tmp_path / name, tmp_path, rows) for name in ("told", "program")]
+    assert rewards_of(tmp_path / "both", tmp_path, rows) == pytest.approx(np.mean(by_member, 0), abs=1e-5)
+    score_texts(broken([tmp_path / "odd", tmp_path / "as_odd"], tmp_path / "unknown"), tmp_path, "--chat-template", "chatml")
+    for first, second in (("odd", "other"), ("odd", "told"), ("program", "odd")):
+        ensemble = broken([tmp_path / first, tmp_path / second], tmp_path / f"{first}-{second}")
+        assert f"{second}: expected the chat template of " in score_error(ensemble, tmp_path, "--chat-template", "chatml")
 
 
 def test_an_ensemble_is_no_model_to_train(members, tmp_path):

@@ -257,6 +257,22 @@ def test_divergence_in_conversations_ends_with_the_end_token(tmp_path):
     assert {name: figures[name] for name in expected_divergence(by_group)} == expected_divergence(by_group)
 
 
+def test_divergence_takes_no_end_from_a_cut_response(tmp_path):
+    _, groups = make_rows(tmp_path, pairs=1)
+    groups = [row | {"ended": [i % 2 == 0 for i in range(len(row["responses"]))]} for row in groups]
+    write_rows(tmp_path / "groups.jsonl", groups)
+    models = [save_checkpoint(tmp_path / name, "llama", "causal", seed=seed) for seed, name in enumerate(("policy", "start"))]
+    tokenizer = models[0][1]
+    by_group = []
+    for row in groups:
+        start = len(tokenizer(row["prompt"])["input_ids"])
+        sequences = [token_ids(tokenizer, row["prompt"], response)[: None if ended else -1] for response, ended in zip(row["responses"], row["ended"])]
+        by_group.append([tuple(np.array(reference_log_probs(model, ids, len(ids) - start)) for model, _ in models) for ids in sequences])
+    figures = divergence(tmp_path)
+    assert figures["tokens"] == sum(len(a) for group in by_group for a, _ in group)
+    assert {name: figures[name] for name in expected_divergence(by_group)} == expected_divergence(by_group)
+
+
 def test_policies_need_one_tokenizer(tmp_path):
     make_rows(tmp_path, pairs=1)
     for name in ("policy", "start"):

@@ -338,3 +338,19 @@ def test_map(tmp_path):
     found = [row[f"{side}_map"] for row in rows[:6] for side in ("chosen", "rejected")] + [point for row in rows[6:] for point in row["map"]]
     close(found, expected)
     assert summary["explained_variance"] == pytest.approx(list(singular[:2] ** 2 / (singular**2).sum()), rel=1e-4)
+
+
+def test_clusters_on_the_map_have_the_least_squares(tmp_path):
+    """Of every division of the rows in two."""
+    model, tokenizer = save_checkpoint(tmp_path / "rm", "llama", "reward")
+    groups = [{"prompt": prompt, "responses": [" the inn", " nine", " a river there"]} for prompt in ("One", "x", "In the heather", "hello, other", "Sing", "the river", "Ah", "nine and ten")]
+    rows, _ = explain(tmp_path, tmp_path / "rm", "--map", "--clusters", "2", "--attribution", "none", groups=groups)
+    model.double()
+    with torch.no_grad():
+        means = np.stack([np.mean([model.model(torch.tensor([token_ids(tokenizer, row["prompt"], text)])).last_hidden_state[0, -1].numpy() for text in row["responses"]], 0) for row in groups])
+    squares = lambda part: ((part - part.mean(0)) ** 2).sum()
+    sums = {}
+    for bits in range(1, 2 ** (len(groups) - 1)):  # the first row is in cluster 1
+        second = np.array([bits >> i & 1 for i in range(len(groups))], bool)[::-1]
+        sums[tuple("2" if one else "1" for one in second)] = squares(means[second]) + squares(means[~second])
+    assert tuple(row["cluster"] for row in rows) == min(sums, key=sums.get)

@@ -36,7 +36,7 @@ def test_recorded_log_probs(family, temperature, tmp_path):
 
 
 def run_ppo(folder, *flags, check=True, ranks=1, **options):
-    write_rows(folder / "prompts.jsonl", [{"prompt": prompt} for prompt in PROMPTS])
+    write_rows(folder / "prompts.jsonl", [{"prompt": prompt, "subset": f"of {prompt}"} for prompt in PROMPTS])
     fixed = dict(policy=folder / "policy", rm=folder / "rm", prompts=folder / "prompts.jsonl", output=folder / "out", dtype="float32", shuffle="false", optimizer="sgd", lr_schedule="constant",
                  max_grad_norm=0, batch_size=len(PROMPTS), responses=3, max_new_tokens=MAX_NEW, response_steps=1, threads=1)
     arguments = [part for name, value in (fixed | options).items() for part in ("--" + name.replace("_", "-"), str(value))]
@@ -135,6 +135,7 @@ def read_groups(folder, step, policy_tokenizer, rm, rm_tokenizer):
     """The step's responses as tokens; their rewards must be transformers'."""
     groups = []
     for prompt, group in zip(PROMPTS, read_rows(folder / f"out/responses/step-{step}.jsonl"), strict=True):
+        assert group["subset"] == f"of {prompt}" and len(group["ended"]) == len(group["responses"])
         assert group["prompt"] == prompt
         before = policy_tokenizer(prompt)["input_ids"]
         rows = []

@@ -1,5 +1,6 @@
 """Sampling at a temperature: whatever the batches, the same responses; distributed as transformers' softmax says."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -39,6 +40,39 @@ def test_first_tokens_are_distributed_as_the_softmax_says(tmp_path):
         assert abs(share - probability) < 5 * (probability * (1 - probability) / count) ** 0.5 + 2 / count
 
 
+def test_ended_says_which_responses_a_longer_limit_would_not_change(tmp_path):
+    save_checkpoint(tmp_path / "lm", "llama", "causal")
+    drawn = {}
+    for limit in (20, 60):
+        sample(tmp_path, "--stop", "e", "--max-new-tokens", limit)
+        drawn[limit] = [pair for row in read_rows(tmp_path / "out.jsonl") for pair in zip(row["responses"], row["ended"], strict=True)]
+    assert {ended for _, ended in drawn[20]} == {True, False}
+    for (short, ended), (long, _) in zip(drawn[20], drawn[60], strict=True):
+        assert (short == long) == ended
+
+
+def test_a_stop_text_is_seen_where_a_decoder_strips_the_first_space(tmp_path):
+    save_checkpoint(tmp_path / "lm", "llama", "causal")
+    path = tmp_path / "lm/tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["decoder"] = {"type": "Sequence", "decoders": [tokenizer["decoder"], {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}
+    path.write_text(json.dumps(tokenizer))
+    write_rows(tmp_path / "prompts.jsonl", PROMPTS)
+    run_metarm("sample", "--model", tmp_path / "lm", "--prompts", tmp_path / "prompts.jsonl", "--output", tmp_path / "out.jsonl", "--max-new-tokens", 3, "--responses", 100, "--stop", " ", "--quiet")
+    ended = [ended for row in read_rows(tmp_path / "out.jsonl") for response, ended in zip(row["responses"], row["ended"]) if response == ""]
+    assert ended and all(ended)
+
+
+def test_best_of_n_says_where_the_reward_model_has_no_positions(tmp_path):
+    save_checkpoint(tmp_path / "lm", "llama", "causal")
+    save_checkpoint(tmp_path / "rm", "gpt2", "reward")  # 256 learned positions
+    write_rows(tmp_path / "prompts.jsonl", [{"prompt": "the " * 240}, {"prompt": "x"}])
+    arguments = ["sample", "--model", tmp_path / "lm", "--prompts", tmp_path / "prompts.jsonl", "--output", tmp_path / "best.jsonl", "--best-of", 2, "--rm", tmp_path / "rm"]
+    assert "1 sequences longer than the reward model's positions lost their prompt's oldest tokens" in run_metarm(*arguments, "--max-new-tokens", 8).stderr.replace("2 sequences", "1 sequences")
+    result = run_metarm(*arguments, "--max-new-tokens", 700, check=False)
+    assert result.returncode == 2 and "--best-of: expected responses of up to 256 of the reward model's tokens" in result.stderr
+
+
 def test_best_of_n_is_what_score_likes_best(tmp_path):
     save_checkpoint(tmp_path / "lm", "llama", "causal")
     save_checkpoint(tmp_path / "rm", "gpt2", "reward")
@@ -50,4 +84,5 @@ def test_best_of_n_is_what_score_likes_best(tmp_path):
     for best, scored in zip(read_rows(tmp_path / "best.jsonl"), read_rows(tmp_path / "scored.jsonl"), strict=True):
         assert len(set(scored["rewards"])) == 6
         assert best["rewards"] == [pytest.approx(max(scored["rewards"]), abs=1e-5)]
-        assert best["responses"] == [scored["responses"][scored["rewards"].index(max(scored["rewards"]))]]
+        place = scored["rewards"].index(max(scored["rewards"]))
+        assert best["responses"] == [scored["responses"][place]] and best["ended"] == [scored["ended"][place]]

@@ -34,6 +34,14 @@ def test_a_pair_of_equal_texts_has_scores(model, tmp_path):
     assert row["chosen_reward"] == pytest.approx(row["rejected_reward"], abs=1e-6)
 
 
+def test_scoring_again_leaves_no_spread_of_an_ensemble(model, tmp_path):
+    rows = [{"prompt": "the", "chosen": " inn", "rejected": " nine", "chosen_reward_std": 1.0, "rejected_reward_std": 2.0}, {"prompt": "the", "responses": [" inn"], "rewards_std": [3.0]},
+            {"text": "the", "reward_std": 4.0, "own_std": 5.0}]
+    write_rows(tmp_path / "in.jsonl", rows)
+    scored = run_metarm("score", "--model", model, "--input", tmp_path / "in.jsonl").stdout.splitlines()
+    assert [[name for name in json.loads(row) if name.endswith("_std")] for row in scored] == [[], [], ["own_std"]]
+
+
 def test_a_damaged_second_member_is_no_end_of_a_file(model, tmp_path):
     rows = [json.dumps({"text": f"the {i}"}).encode() + b"\n" for i in range(100)]
     first, second = gzip.compress(b"".join(rows[:50])), bytearray(gzip.compress(b"".join(rows[50:])))

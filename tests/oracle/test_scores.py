@@ -70,6 +70,18 @@ def test_saved_models_score_the_same_here_and_in_transformers(kind, family, tmp_
             assert reward == pytest.approx(by_transformers(model.eval(), token_ids(tokenizer, row["prompt"], response)), abs=1e-4)
 
 
+def test_an_empty_response_to_a_conversation_is_a_turn(tmp_path):
+    """A policy that ends at once has answered: the reward is not that of the question."""
+    model, tokenizer = save_checkpoint(tmp_path / "rm", "llama", "reward")
+    asked = [{"role": "user", "content": "the inn"}]
+    text, messages, question = score(tmp_path / "rm", [{"prompt": asked, "responses": ["", " nine"]}, {"prompt": asked, "responses": [[{"role": "assistant", "content": ""}]]}, {"messages": asked}],
+                                     tmp_path, "--chat-template", "chatml")
+    ids = tokenizer("<|im_start|>user\nthe inn<|im_end|>\n<|im_start|>assistant\n<|im_end|>\n")["input_ids"]
+    assert text["rewards"][0] == pytest.approx(by_transformers(model, ids), abs=1e-4)
+    assert messages["rewards"] == [pytest.approx(text["rewards"][0], abs=1e-5)]
+    assert question["reward"] != pytest.approx(text["rewards"][0], abs=1e-3)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_saving_in_half_precision(dtype, tmp_path):
     save_checkpoint(tmp_path / "start", "qwen2", "causal")

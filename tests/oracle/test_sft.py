@@ -63,6 +63,46 @@ def test_steps_on_responses_alone(family, tmp_path):
     assert evaluation["eval_perplexity"] == pytest.approx(math.exp(held_out.item()), rel=1e-4)
 
 
+@pytest.mark.parametrize("template", [None, "chatml"])
+def test_a_cut_response_teaches_no_end(template, tmp_path):
+    """By `ended`; what the template prints behind it is not learned either."""
+    model, tokenizer = save_checkpoint(tmp_path / "lm", "llama", "causal")
+    groups = [{"prompt": "The river", "responses": [" is there then", " is the other one.", "."], "ended": [False, True, False]}]
+    learned = encode(tokenizer, [("The river", response) for response in groups[0]["responses"]])
+    if template:
+        tokenizer.add_special_tokens({"eos_token": "<|im_end|>"})
+        tokenizer.save_pretrained(tmp_path / "lm")
+        groups[0] |= {"prompt": [{"role": "user", "content": "The river"}], "responses": ["is there then", "is the other one.", "in"]}
+        asked = "<|im_start|>user\nThe river<|im_end|>\n<|im_start|>assistant\n"
+        learned = [(tokenizer(f"{asked}{response}<|im_end|>\n")["input_ids"], len(tokenizer(asked)["input_ids"])) for response in groups[0]["responses"]]
+        assert learned[1][0][-2] == tokenizer.eos_token_id
+        learned = [(ids[: -1 if index != 1 else None], begin) for index, (ids, begin) in enumerate(learned)]
+    assert learned[0][0][-1] == tokenizer.eos_token_id
+    learned = [(ids[: -1 if index != 1 else None], begin) for index, (ids, begin) in enumerate(learned)]
+    write_rows(tmp_path / "groups.jsonl", groups)
+    run_metarm("sft", "--model", tmp_path / "lm", "--data", tmp_path / "groups.jsonl", "--output", tmp_path / "out", "--dtype", "float32", "--batch-size", 3, "--max-steps", 1, "--quiet",
+               *(["--chat-template", template] if template else []))
+    [row] = [row for row in read_rows(tmp_path / "out/metrics.jsonl") if "loss" in row]
+    reference = PolicyReference(model)
+    assert row["response_tokens"] == sum(len(ids) - begin for ids, begin in learned)
+    assert row["loss"] == pytest.approx(reference.language_loss(reference.weights, learned)[0].item(), rel=1e-4)
+
+
+def test_a_system_message_that_moves_is_no_part_of_the_response(tmp_path):
+    """Mistral's template prints it with the user's message where that is the last of all, and so not in what is learned."""
+    model, tokenizer = save_checkpoint(tmp_path / "lm", "mistral", "causal")
+    rows = [{"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hello there"}, {"role": "assistant", "content": "the inn"}]}]
+    write_rows(tmp_path / "chats.jsonl", rows)
+    run_metarm("sft", "--model", tmp_path / "lm", "--data", tmp_path / "chats.jsonl", "--output", tmp_path / "out", "--dtype", "float32", "--chat-template", "mistral-v3", "--max-steps", 1, "--quiet")
+    [row] = [row for row in read_rows(tmp_path / "out/metrics.jsonl") if "loss" in row]
+    before = tokenizer("<s>[INST] hello there[/INST] ", add_special_tokens=False)["input_ids"]
+    ids = tokenizer("<s>[INST] hello there[/INST] the inn</s>", add_special_tokens=False)["input_ids"]
+    begin = next(i for i, (a, b) in enumerate(zip(before + [None], ids)) if a != b)
+    reference = PolicyReference(model)
+    assert row["response_tokens"] == len(ids) - begin < 5
+    assert row["loss"] == pytest.approx(reference.language_loss(reference.weights, [(ids, begin)])[0].item(), rel=1e-4)
+
+
 def load_causal(directory):
     return load_in_transformers(directory, hf.AutoModelForCausalLM)
 

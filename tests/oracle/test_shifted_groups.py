@@ -18,14 +18,14 @@ GROUPS = [
 ]
 
 
-def align(folder, groups=GROUPS, check=True, **options):
+def align(folder, groups=GROUPS, check=True, quiet=True, **options):
     write_rows(folder / "pairs.jsonl", PAIRS)
     write_rows(folder / "groups.jsonl", groups)
     fixed = dict(model=folder / "rm", pairs=folder / "pairs.jsonl", responses=folder / "groups.jsonl", output=folder / "out", dtype="float32", shuffle="false", lr=0, meta_lr=0.05,
                  batch_size=2, meta_batch_size=1)
     given = fixed | options
     arguments = [part for name, value in given.items() for part in ("--" + name.replace("_", "-"), str(value))]
-    result = run_metarm("align", *arguments, "--quiet", check=check)
+    result = run_metarm("align", *arguments, *["--quiet"] * quiet, check=check)
     return read_rows(given["output"] / "metrics.jsonl") if check else result
 
 
@@ -63,6 +63,34 @@ def test_the_hardest_groups_are_kept(folder, checkpoint):
         return sum(abs(a - b) for i, a in enumerate(values) for b in values[:i]) / math.comb(len(values), 2)
     order = sorted(range(3), key=lambda i: mean_difference(rewards[i]))
     assert set(groups_of(align(folder, max_steps=6, hard_groups=0.6), losses)) == set(order[:2])
+
+
+def test_near_duplicates_are_left_out_aloud(folder, checkpoint):
+    alike = {"prompt": "The", "responses": [" inn", " Inn", " inn "]}
+    result = align(folder, [*GROUPS, alike], check=False, quiet=False, max_steps=4, max_overlap=0.5)
+    assert result.returncode == 0
+    assert "2 responses left out: nearly the same as another one of their group" in result.stderr
+    assert "1 groups left out: --max-overlap leaves fewer than two of their responses" in result.stderr
+    assert groups_of(read_rows(folder / "out/metrics.jsonl"), checkpoint[3]) == [0, 1, 2, 0]
+    result = align(folder, [alike], check=False, quiet=False, max_steps=1, max_overlap=0.5, output=folder / "none")
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "--max-overlap: expected groups with two responses that overlap by 0.5 at most, got none of 1; " in result.stderr
+    assert not (folder / "none").exists()
+
+
+def test_why_no_row_is_left_is_said(folder):
+    """Of the rows that are meant alone."""
+    equal = write_rows(folder / "equal.jsonl", [{"prompt": "The", "chosen": " inn", "rejected": " inn</s>"}])
+    some = write_rows(folder / "some.jsonl", [*PAIRS, *read_rows(equal)])
+    for option, files in (("pairs", dict(pairs=equal)), ("eval-pairs", dict(pairs=some, eval_pairs=equal))):
+        result = align(folder, check=False, max_steps=1, **files)
+        assert result.returncode == 2 and result.stderr.count("\n") == 1
+        assert f"--{option}: expected pairs that can be used, got none of 1; 1 pairs left out: chosen and rejected are the same tokens\n" in result.stderr
+    short = write_rows(folder / "short.jsonl", [{"prompt": "A", "chosen": "h", "rejected": "x"}])
+    result = align(folder, [{"prompt": "The", "responses": [" inn", " river there"]}], check=False, quiet=False, max_steps=1, max_length=3, pairs=short)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "--responses: expected groups that fit in --max-length 3, got none of 1; 1 rows hold a response that alone is longer than --max-length" in result.stderr
+    assert not (folder / "out").exists()
 
 
 def test_recent_rounds_are_drawn_more_often(folder, checkpoint):

@@ -9,7 +9,7 @@ from reference import Reference, assert_same_steps, pair_ids
 from safetensors.torch import load_file
 from scoring import score_texts
 from test_adapters import adapter_tensors
-from test_foreign_heads import save_foreign
+from test_foreign_heads import FOREIGN, save_foreign
 from test_regularization import PAIRS, SGD, copy_of, layer_of
 
 HEAD = "score.weight"
@@ -85,6 +85,16 @@ def test_a_foreign_head_is_taken_without_its_bias(trainer, tmp_path):
     result = train(tmp_path, "foreign", "new", "--lr", 0, "--init-head", "zeros")
     assert "bias" not in result.stderr
     assert score_texts(tmp_path / "new", tmp_path) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("trainer", ["OASST, GPT-2", "OASST"])
+def test_a_merged_adapter_leaves_the_bias_of_the_old_head_out(trainer, tmp_path):
+    """The base is loaded again to merge: its final norm has a place for the bias, which went with the head."""
+    save_foreign(tmp_path / "foreign", trainer)
+    save_checkpoint(tmp_path / "rm", FOREIGN[trainer][0], "reward", 3)
+    for output, merge in (("adapter", "false"), ("merged", "true")):
+        train(tmp_path, "foreign", output, "--init-head", tmp_path / "rm", "--lora-rank", 2, "--merge-lora", merge, "--max-steps", 2, "--lr", 0.02)
+    assert score_texts(tmp_path / "merged", tmp_path) == pytest.approx(score_texts(tmp_path / "adapter", tmp_path), abs=1e-5)
 
 
 def test_training_goes_on_from_a_head_of_zeros(models):

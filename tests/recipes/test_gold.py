@@ -1,5 +1,6 @@
 """The arithmetic of recipes/gold, and a whole run of it on a tiny model."""
 
+import argparse
 import itertools
 import json
 import math
@@ -14,7 +15,7 @@ from programs import BUILD
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "recipes"))
 
-from gold import bestof, bestofn, material, study, tables  # noqa: E402
+from gold import bestof, bestofn, material, policies, study, tables  # noqa: E402
 from gold import settings as S  # noqa: E402
 from gold.work import OutOfTime, Work, read_rows  # noqa: E402
 
@@ -95,7 +96,7 @@ class Interrupted(Work):
 
 
 def test_a_study_in_parts_gives_what_one_run_gives(options, finished, tmp_path):
-    whole = study.collect(finished)
+    whole = study.collect(finished, [1])
     rounds = {(row["setting"], row["method"], row["round"]) for row in whole}
     assert rounds == {("best-of-n", "vanilla", 0)} | {("best-of-n", name, t) for name in ("none", "meta 0.1") for t in (1, 2)} | {
         ("distilled best-of-n", "meta 0.1", t) for t in (1, 2)} | {("RLOO", "vanilla", t) for t in (1, 2)}
@@ -109,7 +110,7 @@ def test_a_study_in_parts_gives_what_one_run_gives(options, finished, tmp_path):
             break
         except OutOfTime:
             parts += 1
-    assert parts > 5 and study.collect(work) == whole
+    assert parts > 5 and study.collect(work, [1]) == whole
     kept = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("model.safetensors"))
     assert kept == ["gold/model.safetensors", "policy/model.safetensors", "seed-1/proxy/model.safetensors", "trunk/model.safetensors"]
 
@@ -119,18 +120,57 @@ def test_figures_of_other_calls_stay():
     assert study.merge([row(1, 0.5), row(2, 0.6)], [row(2, 0.7), row(3, 0.8)]) == [row(1, 0.5), row(2, 0.7), row(3, 0.8)]
 
 
+def test_all_that_is_run_has_figures(options, tmp_path, monkeypatch):
+    """Seeds beyond the study's own, too; a plan for some of its own keeps out the others alone."""
+    done = set()
+
+    def row(setting, method, seed):
+        return [{"setting": setting, "method": method.name, "seed": seed, "round": 1}] if (setting, method.name, seed) in done else []
+
+    monkeypatch.setattr(S, "SEEDS", (1, 2, 3))
+    monkeypatch.setattr(S, "MOVING", {"RLOO": (S.MAIN[:1], (1, 2))})
+    monkeypatch.setattr(study, "prepare", lambda *_: {})
+    monkeypatch.setattr(study, "make_models", lambda *_: None)
+    monkeypatch.setattr(bestofn, "run_method", lambda work, method, seed, labelled: done.add(("best-of-n", method.name, seed)))
+    monkeypatch.setattr(bestofn, "measure_method", lambda work, method, seed, labelled: row("best-of-n", method, seed))
+    monkeypatch.setattr(policies, "run_method", lambda work, optimiser, method, seed, labelled: done.add((optimiser, method.name, seed)))
+    monkeypatch.setattr(policies, "measure_method", lambda work, optimiser, method, seed: row(optimiser, method, seed))
+    asked = argparse.Namespace(**vars(options) | {"work": tmp_path, "metarm": "metarm", "minutes": None, "seeds": [7, 2, 3], "figures": tmp_path / "figures.jsonl"})
+    _, rows = study.take_part(asked, study.run, study.collect, S.SEEDS)
+    assert {(row["setting"], row["method"], row["seed"]) for row in rows} == done and len(rows) == len(done)
+    assert {seed for setting, _, seed in done if setting == "RLOO"} == {2, 7} and {seed for setting, _, seed in done if setting == "best-of-n"} == {2, 3, 7}
+
+
+def test_more_seeds_than_the_tables_know_are_refused_at_once(options, tmp_path):
+    (tmp_path / "figures.jsonl").write_text(json.dumps({"setting": "best-of-n", "method": "none", "seed": 99, "round": 1}) + "\n")
+    asked = argparse.Namespace(**vars(options) | {"seeds": list(range(1, tables.MOST_SEEDS + 1)), "figures": tmp_path / "figures.jsonl"})
+    with pytest.raises(SystemExit, match="expected at most 20 with the planned ones and those in .*figures.jsonl, got 21"):
+        study.take_part(asked, study.run, study.collect, S.SEEDS)
+
+
+@pytest.mark.parametrize("share,quantiles", [(0.95, tables.T95), (0.9875, tables.T9875)])
+def test_quantiles_are_students(share, quantiles):
+    """The density, integrated: what lies between them has that share."""
+    assert list(quantiles) == list(range(1, tables.MOST_SEEDS))
+    for freedom, quantile in quantiles.items():
+        density = lambda t: math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi) * (1 + t * t / freedom) ** (-(freedom + 1) / 2)
+        steps = 2000
+        inside = 2 * sum(density(quantile * (i + 0.5) / steps) for i in range(steps)) * quantile / steps
+        assert abs(inside - share) < 2 * 0.00051 * density(quantile) + 1e-7, freedom
+
+
 def test_labels_stand_in_for_the_gold_reward_model(options, finished, tmp_path):
     """Another machine needs neither policy nor gold reward model for best-of-n."""
     work = Work(tmp_path, BUILD / "metarm")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(S, "MOVING", {})
         study.run(work, options)
-        assert study.collect(work) == [row for row in study.collect(finished) if row["setting"] == "best-of-n"]
+        assert study.collect(work, [1]) == [row for row in study.collect(finished, [1]) if row["setting"] == "best-of-n"]
     assert not work.path("gold").exists() and not work.path("policy").exists()
 
 
 def test_figures_are_those_of_the_models(finished):
-    row = study.collect(finished)[0]
+    row = study.collect(finished, [1])[0]
     proxy, gold = (read_rows(finished.path(name)) for name in ("seed-1/round-0/test.jsonl", "pools/test.gold.jsonl"))
     best = [group["rewards"][max(range(8), key=lambda i: judged["rewards"][i])] for judged, group in zip(proxy, gold, strict=True)]
     assert row["test.gold_best_of_8"] == pytest.approx(statistics.fmean(best))

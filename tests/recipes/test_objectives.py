@@ -1,5 +1,6 @@
 """recipes/objectives on a tiny model: every training has its two rows, and the table says what improved."""
 
+import argparse
 import math
 
 import pytest
@@ -23,13 +24,20 @@ def finished(options, tmp_path_factory):
 
 
 def test_every_training_is_measured_at_start_and_end(finished):
-    rows = study.collect(finished)
+    rows = study.collect(finished, [1])
     assert [row["method"] for row in rows] == [method for name in S.TRAININGS for method in (f"{name}, start", name)]
     assert all(math.isfinite(row["objective"]) for row in rows)
     by_method = {row["method"]: row["objective"] for row in rows}
     assert by_method["dpo, start"] == pytest.approx(-math.log(2)), "the policy as it starts is its own reference"
     assert by_method["sft"] > by_method["sft, start"]
     assert len({by_method[f"{name}, start"] for name in ("rloo", "reinforce", "ppo")}) == 1, "the same draws from the same policy"
+
+
+def test_other_seeds_are_collected(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "measure", lambda work, name, seed: [{"setting": "objectives", "method": name, "seed": seed, "round": 0, "objective": 0.0}])
+    asked = argparse.Namespace(work=tmp_path, metarm="metarm", minutes=None, seeds=[7], figures=tmp_path / "figures.jsonl")
+    _, rows = study.take_part(asked, lambda *_: None, study.collect, S.SEEDS)
+    assert {row["seed"] for row in rows} == {*S.SEEDS, 7}
 
 
 def test_the_table_says_what_improved():

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "metarm/base/error.h"
+#include "tests/support/error_of.h"
 
 namespace metarm {
 namespace {
@@ -61,12 +62,21 @@ TEST(Completion, EndsOfItsOwn) {
   for (const char* reason : {"stop", "eos", "eos_token", "stop_sequence"}) EXPECT_TRUE(parsed(reason).ended) << reason;
   for (const Json& reason : {Json("stop"), Json("length"), Json(nullptr)}) EXPECT_EQ(parsed(reason).broken_by, "");
   EXPECT_FALSE(parsed("length").ended);
-  EXPECT_FALSE(parsed(nullptr).ended);
+  EXPECT_TRUE(parsed(nullptr).ended);  // nothing says that it was cut
   for (const char* reason : {"abort", "content_filter"}) {
     EXPECT_EQ(parsed(reason).broken_by, reason);
     EXPECT_FALSE(parsed(reason).ended);
   }
-  EXPECT_FALSE(parse(R"({"choices": [{"text": "a"}]})").choices[0].ended);
+  EXPECT_TRUE(parse(R"({"choices": [{"text": " a", "index": 0}]})").choices[0].ended);
+}
+
+TEST(Completion, TextThatIsWholeOrCutIsRequired) {
+  EXPECT_EQ(require_text({.text = "a", .ended = true}, "url"), "a");
+  EXPECT_EQ(require_text({.text = "a"}, "url"), "a");
+  EXPECT_EQ(require_text({.text = ""}, "url"), "");
+  EXPECT_EQ(metarm::error_of([] { require_text({.text = "a", .broken_by = "abort"}, "url"); }),
+            "url: finish_reason: expected stop or length, got \"abort\"");
+  EXPECT_NE(metarm::error_of([] { require_text({}, "url"); }).find("url: content: expected text, got none"), std::string::npos);
 }
 
 TEST(Completion, WrongTypesAreErrors) {

@@ -206,6 +206,13 @@ def test_an_aborted_response_is_none(tmp_path):
         assert line == f'metarm: prompts.jsonl:1: {server.url}/v1/completions: finish_reason: expected stop or length, got "abort"'
 
 
+def test_a_response_of_which_nothing_is_said_has_ended(tmp_path):
+    with CompletionServer(lambda s, b: Reply({"choices": [{"text": " a", "index": 0}]})) as server:
+        result = json.loads(sample(tmp_path, server, "--json").stdout)
+    assert result["ended"] == result["responses"] == 60
+    assert all(row["ended"] == [True] * 3 for row in read_rows(tmp_path / "out.jsonl"))
+
+
 @pytest.mark.parametrize("content", [None, ""])
 def test_a_model_cut_while_it_reasons_has_not_answered(content, tmp_path):
     """vLLM's null and llama.cpp's empty text: tried again, then an error that says what to do; never an empty response."""
@@ -288,7 +295,7 @@ def test_killed_after_the_output_was_written(tmp_path):
     calm = undisturbed(tmp_path)
     begin(tmp_path)
     partial = tmp_path / "out.jsonl.partial"
-    rows = [{"prompt": i, "responses": row["responses"], "ended": 3, "tokens": 9} for i, row in enumerate(read_rows(tmp_path / "calm.jsonl"))]
+    rows = [{"prompt": i, "responses": row["responses"], "ended": row["ended"], "tokens": 9} for i, row in enumerate(read_rows(tmp_path / "calm.jsonl"))]
     write_rows(partial, [read_rows(partial)[0], *rows])
     (tmp_path / "out.jsonl").write_bytes(calm)
     with CompletionServer() as server:
@@ -317,8 +324,9 @@ def test_going_on_with_other_prompts_is_an_error(tmp_path):
         assert "out.jsonl.partial: prompts: expected \"20 with hash" in failed(tmp_path, server, code=2)
 
 
-@pytest.mark.parametrize("line", ['{"prompt": 20, "responses": ["a"], "ended": 0, "tokens": 0}', '{"prompt": 0, "responses": ["a"], "ended": 0, "tokens": 0}', '{"prompt": 1, "responses": [7], "ended": 0, "tokens": 0}',
-                                  '{"prompt": -1, "responses": [], "ended": 0, "tokens": 0}', "[]", "{"])
+@pytest.mark.parametrize("line", ['{"prompt": 20, "responses": ["a"], "ended": [true], "tokens": 0}', '{"prompt": 0, "responses": ["a"], "ended": [true], "tokens": 0}',
+                                  '{"prompt": 1, "responses": [7], "ended": [true], "tokens": 0}', '{"prompt": 1, "responses": ["a"], "ended": 1, "tokens": 0}',
+                                  '{"prompt": 1, "responses": ["a"], "ended": [true, true], "tokens": 0}', '{"prompt": -1, "responses": [], "ended": [], "tokens": 0}', "[]", "{"])
 def test_a_damaged_partial_is_named(line, tmp_path):
     begin(tmp_path)
     with open(tmp_path / "out.jsonl.partial", "a") as file:

@@ -112,9 +112,13 @@ TEST(RunDirectory, LeftoversOfAKilledProcessGo) {
   EXPECT_FALSE(fs::exists(folder / "run/config.toml.tmp-12-0"));
   write_file(folder / "run/model.safetensors.tmp-34-5", "half");
   write_file(folder / "run/notes.txt", "the user's");
+  for (const char* name : {"step-3.tmp-34-6", "best", "step-3-copy"}) fs::create_directories(folder / "run/checkpoints/" + name);
   RunDirectory(folder / "run", "train", list_fields(RunOptions{.resume = true}), true).begin_at(0);
   EXPECT_FALSE(fs::exists(folder / "run/model.safetensors.tmp-34-5"));
   EXPECT_TRUE(fs::exists(folder / "run/notes.txt"));
+  EXPECT_FALSE(fs::exists(folder / "run/checkpoints/step-3.tmp-34-6"));
+  EXPECT_TRUE(fs::exists(folder / "run/checkpoints/best")) << "the user's too";
+  EXPECT_TRUE(fs::exists(folder / "run/checkpoints/step-3-copy"));
 }
 
 TEST(RunDirectory, ResumingIsOnTheSameData) {

@@ -11,7 +11,7 @@ import tomllib
 
 import pytest
 from families import save_checkpoint
-from programs import BUILD, read_rows, run_metarm
+from programs import BUILD, ROOT, read_rows, run_metarm
 from random_rows import write_data
 
 # The loss is least at lr 0.01 and kind "good", and falls with the steps; a large lr fails.
@@ -364,6 +364,15 @@ def test_a_bad_config_says_what_and_where(what, tmp_path):
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert message in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_page_lists_what_the_tuning_chooses(tmp_path):
+    listed = re.search(r"of the top\. (.*) of the command are chosen by the tuning", (ROOT / "docs/methods/tune.md").read_text())[1]
+    chosen = re.findall(r"`(\w+)`", listed)
+    assert chosen == ["output", "resume", "max_steps", "epochs", "save_steps", "save_total_limit", "json", "quiet"]
+    for option in chosen:
+        (tmp_path / "tune.toml").write_text(TRAINING.replace("COMMAND", "train").replace("MORE", "").replace("batch_size = 4", f"{option} = 1"))
+        assert f"tune.toml:17: {option}: expected none: the tuning chooses it" in tune(tmp_path, check=False).stderr
 
 
 def test_one_rung_takes_any_schedule(tmp_path):

@@ -1,8 +1,8 @@
-// Responses in the plane of their hidden states' two principal components, by policy, round or subset: the first field by which the rows differ has
+// Responses in the plane of their hidden states' two principal components, by cluster, policy, round or subset: the first field by which the rows differ has
 // the colour, the second the shape of the marker. So that colours are not needed, the first has the shape too where it is alone, else the filling.
 
 const MAP = { width: 640, height: 400, pad: 16 };
-const MAP_FIELDS = ["policy", "round", "subset"];
+const MAP_FIELDS = ["cluster", "policy", "round", "subset"];
 const FILLINGS = [
   { "fill-opacity": 0.75 },
   { "fill-opacity": 0 },

@@ -1,5 +1,5 @@
 // Planted clusters are found, the sum of squares is near that of an exhaustive search, and like points make fewer clusters.
-#include "metarm/meta/k_means.h"
+#include "metarm/eval/k_means.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

@@ -1,9 +1,10 @@
-#include "metarm/meta/k_means.h"
+#include "metarm/eval/k_means.h"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <utility>
 
 #include "metarm/base/random.h"
@@ -53,6 +54,14 @@ Clusters move_centres(const at::Tensor& point_ND, at::Tensor centre_KD) {
   return found;
 }
 
+std::vector<std::int64_t> in_order_of_first(const at::Tensor& cluster_N) {
+  std::map<std::int64_t, std::int64_t> numbers;
+  std::vector<std::int64_t> numbered;
+  for (std::int64_t i = 0; i < cluster_N.numel(); ++i)
+    numbered.push_back(numbers.emplace(cluster_N.data_ptr<std::int64_t>()[i], std::ssize(numbers)).first->second);
+  return numbered;
+}
+
 }  // namespace
 
 std::vector<std::int64_t> k_means(const at::Tensor& point_ND, std::int64_t k, std::uint64_t seed) {
@@ -62,7 +71,7 @@ std::vector<std::int64_t> k_means(const at::Tensor& point_ND, std::int64_t k, st
     Clusters found = move_centres(point_ND, draw_centres(point_ND, k, RandomStream(seed, "k-means", draw)));
     if (found.sum_of_squares < best.sum_of_squares) best = std::move(found);
   }
-  return {best.of_N.data_ptr<std::int64_t>(), best.of_N.data_ptr<std::int64_t>() + best.of_N.numel()};
+  return in_order_of_first(best.of_N);
 }
 
 }  // namespace metarm
