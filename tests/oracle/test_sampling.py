@@ -12,9 +12,9 @@ from test_families import forward, reference_logits
 PROMPTS = [{"prompt": text} for text in ("the inn at a river", "hello", "x" * 50, "the", "nine other three when in heather tin anther there")]
 
 
-def sample(folder, *more):
+def sample(folder, *more, max_new_tokens=20):
     write_rows(folder / "prompts.jsonl", PROMPTS)
-    run_metarm("sample", "--model", folder / "lm", "--prompts", folder / "prompts.jsonl", "--output", folder / "out.jsonl", "--dtype", "float32", "--max-new-tokens", 20, "--threads", 1,
+    run_metarm("sample", "--model", folder / "lm", "--prompts", folder / "prompts.jsonl", "--output", folder / "out.jsonl", "--dtype", "float32", "--max-new-tokens", max_new_tokens, "--threads", 1,
                "--responses", 3, "--seed", 5, "--quiet", *more)
     return [row["responses"] for row in read_rows(folder / "out.jsonl")]
 
@@ -44,7 +44,7 @@ def test_ended_says_which_responses_a_longer_limit_would_not_change(tmp_path):
     save_checkpoint(tmp_path / "lm", "llama", "causal")
     drawn = {}
     for limit in (20, 60):
-        sample(tmp_path, "--stop", "e", "--max-new-tokens", limit)
+        sample(tmp_path, "--stop", "e", max_new_tokens=limit)
         drawn[limit] = [pair for row in read_rows(tmp_path / "out.jsonl") for pair in zip(row["responses"], row["ended"], strict=True)]
     assert {ended for _, ended in drawn[20]} == {True, False}
     for (short, ended), (long, _) in zip(drawn[20], drawn[60], strict=True):
@@ -58,9 +58,13 @@ def test_a_stop_text_is_seen_where_a_decoder_strips_the_first_space(tmp_path):
     tokenizer["decoder"] = {"type": "Sequence", "decoders": [tokenizer["decoder"], {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}
     path.write_text(json.dumps(tokenizer))
     write_rows(tmp_path / "prompts.jsonl", PROMPTS)
-    run_metarm("sample", "--model", tmp_path / "lm", "--prompts", tmp_path / "prompts.jsonl", "--output", tmp_path / "out.jsonl", "--max-new-tokens", 3, "--responses", 100, "--stop", " ", "--quiet")
-    ended = [ended for row in read_rows(tmp_path / "out.jsonl") for response, ended in zip(row["responses"], row["ended"]) if response == ""]
-    assert ended and all(ended)
+    arguments = ["sample", "--model", tmp_path / "lm", "--prompts", tmp_path / "prompts.jsonl", "--output", tmp_path / "out.jsonl", "--max-new-tokens", 3, "--responses", 100, "--quiet"]
+    drawn = []
+    for more in ([], ["--stop", " "]):
+        run_metarm(*arguments, *more)
+        drawn.append([pair for row in read_rows(tmp_path / "out.jsonl") for pair in zip(row["responses"], row["ended"])])
+    stopped = [found for (response, _), found in zip(*drawn, strict=True) if response.startswith(" ")]
+    assert stopped and set(stopped) == {("", True)}
 
 
 def test_best_of_n_says_where_the_reward_model_has_no_positions(tmp_path):

@@ -99,7 +99,7 @@ def test_a_system_message_that_moves_is_no_part_of_the_response(tmp_path):
     ids = tokenizer("<s>[INST] hello there[/INST] the inn</s>", add_special_tokens=False)["input_ids"]
     begin = next(i for i, (a, b) in enumerate(zip(before + [None], ids)) if a != b)
     reference = PolicyReference(model)
-    assert row["response_tokens"] == len(ids) - begin < 5
+    assert row["response_tokens"] == len(ids) - begin < 10
     assert row["loss"] == pytest.approx(reference.language_loss(reference.weights, [(ids, begin)])[0].item(), rel=1e-4)
 
 
