@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
-#include <set>
 #include <sstream>
 #include <string_view>
 #include <utility>
@@ -15,6 +14,7 @@
 #include "metarm/base/error.h"
 #include "metarm/base/file.h"
 #include "metarm/base/file_lock.h"
+#include "metarm/base/resolved_options.h"
 #include "metarm/base/stopwatch.h"
 
 namespace metarm {
@@ -53,32 +53,6 @@ Json last_figures(const std::string& metrics, std::int64_t kept_of) {
     if (name.starts_with("eval_")) figures[name] = value;
   figures.erase("time_s");
   return figures;
-}
-
-// Options that change no result.
-const std::set<std::string> kFreeOptions = {"quiet", "json", "threads"};
-
-// Keys and values of resolved options: one a line, as to_toml writes them.
-std::map<std::string, std::string> parse_resolved(const std::string& toml) {
-  std::map<std::string, std::string> values;
-  std::istringstream lines(toml);
-  for (std::string line; std::getline(lines, line);)
-    if (const std::size_t equals = line.find(" = "); equals != line.npos) values[line.substr(0, equals)] = line.substr(equals + 3);
-  return values;
-}
-
-// In what a command that is told `now` is another than one that was told `then`; empty: in nothing that changes a result. An option that
-// one of them lacks is one that another metarm does not know.
-std::string find_difference(const std::string& then, const std::string& now) {
-  const std::string command = now.substr(0, now.find('\n'));
-  if (then.substr(0, then.find('\n')) != command) return command.substr(2);
-  const std::map<std::string, std::string> before = parse_resolved(then);
-  for (const auto& [key, value] : parse_resolved(now)) {
-    const auto found = before.find(key);
-    if (found != before.end() && found->second != value && !kFreeOptions.contains(key))
-      return fmt::format("{} = {} instead of {}", key, value, found->second);
-  }
-  return {};
 }
 
 // What a killed process left under temporary names.

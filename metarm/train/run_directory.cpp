@@ -10,10 +10,10 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include "metarm/base/error.h"
+#include "metarm/base/resolved_options.h"
 #include "metarm/base/wall_clock.h"
 
 namespace metarm {
@@ -23,16 +23,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kStepPrefix = "step-";
-const std::set<std::string> kFreeOptions = {"output", "resume", "threads", "quiet", "json", "save_steps", "save_total_limit"};
-
-// Keys and values of a resolved config.toml: one a line, as to_toml writes them.
-std::map<std::string, std::string> parse_resolved(const std::string& toml) {
-  std::map<std::string, std::string> values;
-  std::istringstream lines(toml);
-  for (std::string line; std::getline(lines, line);)
-    if (const std::size_t equals = line.find(" = "); equals != std::string::npos) values[line.substr(0, equals)] = line.substr(equals + 3);
-  return values;
-}
+// Beside kFreeOptions.
+const std::set<std::string> kFreeOfRuns = {"output", "resume", "save_steps", "save_total_limit"};
 
 std::int64_t max_steps_of(const std::map<std::string, std::string>& options) {
   const auto found = options.find("max_steps");
@@ -60,7 +52,7 @@ void check_same_options(const std::string& config_path, const std::string& comma
   const std::map<std::string, std::string> then = parse_resolved(text), now = parse_resolved(config_toml);
   for (const auto& [key, value] : now) {
     const auto found = then.find(key);
-    if (found == then.end() || found->second == value || kFreeOptions.contains(key)) continue;
+    if (found == then.end() || found->second == value || kFreeOptions.contains(key) || kFreeOfRuns.contains(key)) continue;
     if (key == "max_steps" && prolongs(then, now)) continue;
     fail_resumption("{}: {}: expected {}, with which the run began, got {}; --resume goes on with the same options{}", config_path, key,
                     found->second, value,

@@ -1,6 +1,7 @@
 #include "metarm/tune/trial_journal.h"
 
 #include "metarm/base/error.h"
+#include "metarm/base/resolved_options.h"
 
 namespace metarm {
 
@@ -26,7 +27,7 @@ TrialJournal::TrialJournal(const std::string& path, bool retry_failed)
 const TrialOutcome* TrialJournal::find(std::int64_t trial, std::int64_t steps, const std::string& told, const std::string& figure) const {
   const auto found = entries_.find({trial, steps});
   if (found == entries_.end()) return nullptr;
-  if (found->second.told != told || found->second.figure != figure)
+  if (!find_difference(found->second.told, told).empty() || found->second.figure != figure)
     fail_input("{}: expected the options and the figure with which trial {} ran, got others; choose another --output", found->second.where,
                trial);
   return &found->second.outcome;
