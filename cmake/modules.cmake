@@ -17,7 +17,8 @@ function(metarm_settings target)
   endif()
 endfunction()
 
-# Torch's headers take 10 s to read: one precompiled header serves every target that needs them.
+# ATen's headers take 10 s to read: one precompiled header serves every target that needs them. Those of the C++ frontend are not in it: they
+# would double it, and every source would read it.
 function(metarm_use_torch target)
   target_link_libraries(${target} PUBLIC metarm_torch)
   # Before the first such target there is nothing to reuse: a small object library holds the header.
@@ -27,7 +28,7 @@ function(metarm_use_torch target)
     metarm_settings(metarm_torch_pch)
     target_link_libraries(metarm_torch_pch PUBLIC metarm_torch)
     target_compile_options(metarm_torch_pch PRIVATE -fpch-preprocess)
-    target_precompile_headers(metarm_torch_pch PRIVATE <torch/torch.h>)
+    target_precompile_headers(metarm_torch_pch PRIVATE <ATen/ATen.h>)
   endif()
   target_compile_options(${target} PRIVATE -fpch-preprocess)
   target_precompile_headers(${target} REUSE_FROM metarm_torch_pch)

@@ -1,6 +1,7 @@
 #include "metarm/model/hidden_states.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 namespace metarm {
 

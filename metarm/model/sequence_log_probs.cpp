@@ -1,6 +1,7 @@
 #include "metarm/model/sequence_log_probs.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "metarm/model/token_log_probs.h"
 

@@ -1,6 +1,7 @@
 #include "metarm/model/shared_weights.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 

@@ -1,6 +1,7 @@
 #include "metarm/train/pairwise_step.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <array>
 #include <utility>
