@@ -1,6 +1,5 @@
 #include "metarm/eval/policy_log_ratios.h"
 
-#include <algorithm>
 #include <cmath>
 #include <utility>
 

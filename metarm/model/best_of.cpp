@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "metarm/base/error.h"
@@ -38,9 +39,7 @@ void BestOf::keep_best(std::vector<ResponseGroup>& groups) const {
   const std::vector<std::vector<float>> rewards = scorer_.scorer.score(sequences, tokens_per_batch_).rewards;
   for (std::size_t i = 0; i < groups.size(); ++i) {
     const auto best = static_cast<std::size_t>(std::ranges::max_element(rewards[i]) - rewards[i].begin());
-    Content kept = std::move(groups[i].responses[best]);
-    groups[i].ended = {groups[i].has_ended(best)};
-    groups[i].responses = {std::move(kept)};
+    keep_responses(groups[i], std::span(&best, 1));
     groups[i].rewards = {rewards[i][best]};
   }
 }

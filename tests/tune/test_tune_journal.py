@@ -5,30 +5,7 @@ import json
 from families import save_checkpoint
 from programs import read_rows, run_metarm
 from random_rows import write_data
-
-CONFIG = """output = "out"
-command = "train"
-figure = "eval_loss"
-goal = "minimise"
-trials = 2
-rungs = 1
-min_steps = 2
-seed = 5
-
-[options]
-model = "rm"
-pairs = ["pairs.jsonl"]
-eval_pairs = ["pairs.jsonl"]
-lr_schedule = "constant"
-dtype = "float32"
-threads = 1
-
-[[range]]
-option = "lr"
-low = 1e-4
-high = 1e-2
-scale = "log"
-"""
+from test_tune import TRAINING
 
 
 def rewrite(journal, old, new):
@@ -40,7 +17,7 @@ def rewrite(journal, old, new):
 def test_options_that_change_nothing_are_no_other_trial(tmp_path):
     save_checkpoint(tmp_path / "rm", "llama", "reward")
     write_data(tmp_path)
-    (tmp_path / "tune.toml").write_text(CONFIG)
+    (tmp_path / "tune.toml").write_text(TRAINING.replace("COMMAND", "train").replace("MORE\n", ""))
     tune = lambda **run: run_metarm("tune", "--config", "tune.toml", cwd=tmp_path, **run)
     tune()
     journal = tmp_path / "out/journal.jsonl"
